@@ -1,0 +1,1 @@
+"""Rewards for RL trainers from a soft-verifier server."""

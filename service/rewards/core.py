@@ -1,0 +1,272 @@
+"""The nouns of a reward: item, task, truth, answer, query, verdict, component, result.
+
+Items and results are msgspec structs, so the wire decodes straight into them and encodes straight
+out of them. Everything here is plain data; the functions are in the neighbouring modules. What is
+not covered: vector answers (``perturbation.response``) and molecules.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final, Literal, NamedTuple, Protocol
+
+import msgspec
+
+from worldmodels.core import ModelSpec, Status
+
+
+class Reason(enum.StrEnum):
+    """Why an item or a component has the status it has."""
+
+    OK = "OK"
+    # the completion's doing: status "invalid", the profile's floor
+    NO_ANSWER = "NO_ANSWER"
+    SEVERAL_ANSWERS = "SEVERAL_ANSWERS"
+    ANSWER_NOT_IN_VOCABULARY = "ANSWER_NOT_IN_VOCABULARY"
+    MALFORMED = "MALFORMED"
+    TOO_LONG = "TOO_LONG"
+    CONTRADICTION = "CONTRADICTION"
+    # beyond the policy's reach: status "abstain", null
+    UNKNOWN_GENE = "UNKNOWN_GENE"
+    AMBIGUOUS_GENE = "AMBIGUOUS_GENE"
+    UNMEASURED = "UNMEASURED"
+    OUT_OF_DISTRIBUTION = "OUT_OF_DISTRIBUTION"
+    LOW_CONFIDENCE = "LOW_CONFIDENCE"
+    NO_TRUTH = "NO_TRUTH"
+    NO_KEYWORDS = "NO_KEYWORDS"
+    # the request's or the service's doing: status "error", null
+    BAD_ITEM = "BAD_ITEM"
+    TASK_MISMATCH = "TASK_MISMATCH"
+    BAD_TRUTH = "BAD_TRUTH"
+    MODEL_ERROR = "MODEL_ERROR"
+    DEADLINE = "DEADLINE"
+    OVERLOADED = "OVERLOADED"
+
+
+INVALID: Final = frozenset(
+    {
+        Reason.NO_ANSWER,
+        Reason.SEVERAL_ANSWERS,
+        Reason.ANSWER_NOT_IN_VOCABULARY,
+        Reason.MALFORMED,
+        Reason.TOO_LONG,
+        Reason.CONTRADICTION,
+    }
+)
+ERRORS: Final = frozenset(
+    {
+        Reason.BAD_ITEM,
+        Reason.TASK_MISMATCH,
+        Reason.BAD_TRUTH,
+        Reason.MODEL_ERROR,
+        Reason.DEADLINE,
+        Reason.OVERLOADED,
+    }
+)
+RETRYABLE: Final = frozenset({Reason.MODEL_ERROR, Reason.DEADLINE, Reason.OVERLOADED})
+
+REASON_OF_STATUS: Final[dict[int, Reason]] = {status: Reason[status.name] for status in Status}
+
+ItemStatus = Literal["ok", "invalid", "abstain", "error"]
+
+
+def status_of(reason: Reason) -> ItemStatus:
+    """The item status that a reason stands for (rewards.md's table of statuses)."""
+    if reason is Reason.OK:
+        return "ok"
+    if reason in INVALID:
+        return "invalid"
+    return "error" if reason in ERRORS else "abstain"
+
+
+# --- what comes in ---------------------------------------------------------------------------
+
+
+class _Task(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fields=True):
+    """What every task has: its ``type`` on the wire."""
+
+
+class PerturbationDE(_Task, frozen=True, tag="perturbation.de"):
+    """Does perturbing ``perturbation`` in ``cell_line`` change expression of ``gene``? yes/no."""
+
+    perturbation: str | list[str]
+    gene: str
+    cell_line: str = ""
+
+
+class PerturbationDir(_Task, frozen=True, tag="perturbation.dir"):
+    """Given that it changes, does ``gene`` go up? up/down (or yes/no)."""
+
+    perturbation: str | list[str]
+    gene: str
+    cell_line: str = ""
+
+
+class GeneCoexpression(_Task, frozen=True, tag="gene.coexpression"):
+    """Are the two genes expressed together? yes/no."""
+
+    genes: tuple[str, str]
+    context: str = ""
+
+
+class GeneInteraction(_Task, frozen=True, tag="gene.interaction"):
+    """Do the two genes' products interact? yes/no."""
+
+    genes: tuple[str, str]
+    context: str = ""
+
+
+class GeneSimilarity(_Task, frozen=True, tag="gene.similarity"):
+    """Are the two genes functionally similar? yes/no."""
+
+    genes: tuple[str, str]
+    context: str = ""
+
+
+class Label(_Task, frozen=True, tag="label"):
+    """A closed set of classes; the truth is carried in the request."""
+
+    classes: list[str]
+    question: str = ""
+    synonyms: dict[str, list[str]] = {}
+
+
+Task = PerturbationDE | PerturbationDir | GeneCoexpression | GeneInteraction | GeneSimilarity | Label
+TASK_TYPES: Final = (
+    "perturbation.de",
+    "perturbation.dir",
+    "gene.coexpression",
+    "gene.interaction",
+    "gene.similarity",
+    "label",
+)
+
+
+class SoftLabels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """rbio's CSV columns ``classes`` and ``class_confidences``: one confidence in [0,1] a class."""
+
+    classes: list[str]
+    confidences: list[float]
+
+
+Truth = SoftLabels | str | bool | float | list[Any] | None
+
+
+class ContentPart(msgspec.Struct, frozen=True):
+    """One part of a message's content; parts without text (images, tool calls) are skipped."""
+
+    type: str = "text"
+    text: str | None = None
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A chat message. Of a list of messages the last assistant message is the completion."""
+
+    role: str = "assistant"
+    content: str | list[ContentPart] | None = None
+
+
+class Item(msgspec.Struct, forbid_unknown_fields=True):
+    """One completion with what is needed to judge it."""
+
+    completion: str | list[Message] | None = None
+    task: Task | None = None
+    truth: Truth = None
+    keywords: list[str] | None = None
+    id: str | int | None = None
+    group: str | int | None = None
+    prompt: str | list[Message] | None = None
+
+
+# --- what is asked of world models -------------------------------------------------------------
+
+
+class Query(NamedTuple):
+    """One question to a world model. Hashable: equal queries are asked once."""
+
+    model: str
+    """A served model's name, or ``family:NAME`` for whichever served model of that family offers
+    the relation in the context, or ``*`` for whichever model does."""
+    relation: str
+    subject: str
+    object: str
+    context: str
+
+
+class Verdict(NamedTuple):
+    """One world model's answer to one query. Figures are None unless ``status`` is OK."""
+
+    status: Status
+    p: float | None = None
+    p0: float | None = None
+    uncertainty: float | None = None
+    raw: float | None = None
+    model: ModelSpec | None = None
+    cached: bool = False
+    reason: Reason | None = None
+    """Set where no ``Status`` says it: DEADLINE, OVERLOADED."""
+
+
+# --- what comes out ----------------------------------------------------------------------------
+
+
+class Answer(NamedTuple):
+    """What the completion claims, or why it claims nothing."""
+
+    reason: Reason
+    label: str | None = None
+    """The canonical class ("yes"), None unless ``reason`` is OK (or CONTRADICTION)."""
+    think: str = ""
+    """The reasoning text, tags removed."""
+    text: str = ""
+    """The whole completion after ingress (NFC, one string)."""
+    contradiction: bool = False
+    """The reasoning concludes the opposite of the answer."""
+
+
+class Component(msgspec.Struct):
+    """One verifier's contribution; ``score`` lies in [0,1] or is None."""
+
+    name: str
+    score: float | None = None
+    weight: float = 1.0
+    p: float | None = None
+    p0: float | None = None
+    uncertainty: float | None = None
+    status: str = Reason.OK.value
+    model: str | None = None
+    version: str | None = None
+    digest: str | None = None
+    cached: bool | None = None
+
+
+class Result(msgspec.Struct):
+    """One item's reward: a number for ``ok`` and ``invalid``, null for ``abstain``/``error``."""
+
+    id: str | int | None
+    status: ItemStatus
+    reward: float | None
+    weight: float
+    answer: str | None
+    reason: str
+    components: list[Component]
+    retryable: bool = False
+    contradiction: bool = False
+    message: str | None = None
+    """For errors: what was wrong with the item, and where."""
+
+
+class Verifier(Protocol):
+    """Looks at one completion in the light of its task. Stateless and pure.
+
+    ``queries`` may look at the task only, never at the completion: what a world model is asked,
+    and hence whether it abstains, must be out of the policy's reach.
+    """
+
+    def queries(self, item: Item) -> tuple[Query, ...]:
+        """The questions to world models; none for a pure checker."""
+        ...
+
+    def score(self, item: Item, answer: Answer, verdicts: tuple[Verdict, ...]) -> Component:
+        """Judge. ``verdicts`` answer ``queries(item)``, same order and length."""
+        ...

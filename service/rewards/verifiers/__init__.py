@@ -1,0 +1,1 @@
+"""One verifier per file: what it asks of a world model and how it scores the answer."""

@@ -1,0 +1,1 @@
+"""World models of biology behind one column contract. Importing this package imports nothing."""

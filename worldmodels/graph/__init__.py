@@ -1,0 +1,1 @@
+"""Knowledge graphs and the gene features that they give."""

@@ -1,0 +1,1 @@
+"""Models of what perturbing a gene does to the expression of others."""
