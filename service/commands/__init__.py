@@ -1,0 +1,1 @@
+"""The commands of `soft-verifier`, one file each."""
