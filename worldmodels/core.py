@@ -160,6 +160,10 @@ class WorldModel(Protocol):
         """Answer a batch of queries of one relation that ``spec.relations`` lists."""
         ...
 
+    def examples(self, n: int) -> Queries:
+        """``n`` queries that it can answer, always the same: for warm-up, cost and demos."""
+        ...
+
 
 class ModelFault(Exception):
     """A world model cannot be built, loaded or asked; the message says what to do about it."""
