@@ -1,0 +1,372 @@
+"""One served model: guarded calls, in the event loop or on the model's own thread.
+
+Work-conserving: an idle model starts at once, a busy one collects what arrives meanwhile. Equal
+queries in flight are computed once. Work that expired, or that nobody waits for any more, leaves
+the queue. A request is admitted only if its predicted wait fits its deadline. A failing batch is
+halved to isolate the bad query; wrong lengths and non-finite figures become MODEL_ERROR. A model
+cheaper than a thread switch is called in the loop, where none of this costs anything.
+
+Not covered: several batches of one model at a time. A model that wants parallelism has it inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NamedTuple
+
+import numpy as np
+import structlog
+
+from service.cache import Key
+from service.errors import Overloaded
+from service.metrics import Metrics
+from service.settings import Batching
+from worldmodels.core import Queries, Status, Verdicts, WorldModel
+
+log = structlog.get_logger(__name__)
+
+WARM_UP_QUERIES: Final = 256
+
+
+class Outcome(NamedTuple):
+    """One row of a model's answer. Figures are None unless ``status`` is OK."""
+
+    status: Status
+    p: float | None = None
+    p0: float | None = None
+    uncertainty: float | None = None
+    raw: float | None = None
+    expired: bool = False
+
+
+_FAILED: Final = Outcome(Status.MODEL_ERROR)
+_EXPIRED: Final = Outcome(Status.MODEL_ERROR, expired=True)
+_STATUSES: Final = {int(status): status for status in Status}
+
+
+def guarded(model: WorldModel, queries: Queries, metrics: Metrics) -> Verdicts:
+    """Ask a model so that whatever it does, every row gets a status.
+
+    A batch that raises or has the wrong length is halved until the bad query stands alone, with at
+    most 4·log₂(n)+8 calls: a model that fails on everything does not get asked n times.
+    """
+    n = len(queries)
+    calls_left = [4 * math.ceil(math.log2(max(n, 2))) + 8]
+    return _isolated(model, queries, metrics, calls_left)
+
+
+def _isolated(
+    model: WorldModel, queries: Queries, metrics: Metrics, calls_left: list[int]
+) -> Verdicts:
+    n = len(queries)
+    if calls_left[0] <= 0:
+        return _all_failed(n)
+    calls_left[0] -= 1
+    try:
+        verdicts = model.predict(queries)
+    except Exception as error:  # noqa: BLE001 - a plugin's fault must not reach its neighbours
+        metrics.model_fault(model.spec.name, "exception")
+        log.warning("model raised", model=model.spec.name, queries=n, error=repr(error))
+    else:
+        if len(verdicts.p) == n == len(verdicts.status):
+            return _finite(model.spec.name, verdicts, metrics)
+        metrics.model_fault(model.spec.name, "length")
+        log.warning("model answered wrong length", model=model.spec.name, queries=n)
+    if n <= 1:
+        return _all_failed(n)
+    rows = range(n)
+    left = _isolated(model, queries.take(rows[: n // 2]), metrics, calls_left)
+    right = _isolated(model, queries.take(rows[n // 2 :]), metrics, calls_left)
+    return _joined(left, right)
+
+
+def _all_failed(n: int) -> Verdicts:
+    return Verdicts(np.full(n, np.nan), np.full(n, Status.MODEL_ERROR, np.uint8))
+
+
+def _joined(left: Verdicts, right: Verdicts) -> Verdicts:
+    def column(name: str) -> np.ndarray | None:
+        parts = [getattr(side, name) for side in (left, right)]
+        if all(part is None for part in parts):
+            return None
+        sizes = (len(left), len(right))
+        return np.concatenate(
+            [np.full(n, np.nan) if part is None else part for part, n in zip(parts, sizes, strict=True)]
+        )
+
+    return Verdicts(
+        np.concatenate([left.p, right.p]),
+        np.concatenate([left.status, right.status]),
+        column("p0"),
+        column("uncertainty"),
+        column("raw"),
+    )
+
+
+def _finite(name: str, verdicts: Verdicts, metrics: Metrics) -> Verdicts:
+    """OK rows whose p is not a number in [0, 1] become MODEL_ERROR."""
+    p, status = verdicts.p, verdicts.status
+    good = (p >= 0.0) & (p <= 1.0)
+    if good.all():
+        return verdicts
+    bad = ~good & (status == Status.OK)
+    if not bad.any():
+        return verdicts
+    metrics.model_fault(name, "non_finite")
+    return Verdicts(
+        np.where(bad, np.nan, p),
+        np.where(bad, np.uint8(Status.MODEL_ERROR), status).astype(np.uint8),
+        verdicts.p0,
+        verdicts.uncertainty,
+        verdicts.raw,
+    )
+
+
+def outcomes(verdicts: Verdicts) -> list[Outcome]:
+    """The rows of a model's answer as Python values."""
+    n = len(verdicts)
+    columns = [
+        [None] * n if column is None else column.tolist()
+        for column in (verdicts.p0, verdicts.uncertainty, verdicts.raw)
+    ]
+    return [
+        Outcome(Status.OK, p, _number(p0), _number(sd), _number(raw))
+        if status == 0
+        else Outcome(_STATUSES.get(status, Status.MODEL_ERROR))
+        for p, status, p0, sd, raw in zip(
+            verdicts.p.tolist(), verdicts.status.tolist(), *columns, strict=True
+        )
+    ]
+
+
+def _number(value: float | None) -> float | None:
+    """None for NaN: a model may know p but have no baseline for a row."""
+    return None if value is None or value != value else value
+
+
+class _Flight:
+    """One query on its way, with everyone who waits for it."""
+
+    __slots__ = ("deadline", "enqueued", "future", "key", "query", "waiters")
+
+    def __init__(self, key: Key, query: tuple[str, str, str], now: float, deadline: float):
+        self.key = key
+        self.query = query
+        self.enqueued = now
+        self.deadline = deadline
+        self.waiters = 0
+        self.future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+
+class Hosted:
+    """A model as the service runs it.
+
+    Args:
+        model: the world model.
+        settings: queue bounds and the threshold for computing in the loop.
+        run: ``auto`` decides by the cost that ``warm`` measures.
+    """
+
+    def __init__(self, model: WorldModel, settings: Batching, metrics: Metrics, run: str = "auto"):
+        self.model = model
+        self.spec = model.spec
+        self.name = model.spec.name
+        self.cost_s = 0.0
+        """Seconds per query in batches of 256, measured at warm-up."""
+        self.inline = run == "inline"
+        self._run_mode = run
+        self._settings = settings
+        self._metrics = metrics
+        self._executor: ThreadPoolExecutor | None = None
+        self._runner: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._queues: dict[str, deque[_Flight]] = {}
+        self._flights: dict[Key, _Flight] = {}
+        self._depth = 0
+        self._busy_since: float | None = None
+        self._batch_s = 0.0
+
+    def warm(self) -> None:
+        """Ask the model's own examples twice; the second time is its cost.
+
+        Blocking: called before the server listens.
+        """
+        queries = self.model.examples(WARM_UP_QUERIES)
+        guarded(self.model, queries, self._metrics)
+        best = math.inf
+        for _ in range(3):
+            start = time.perf_counter()
+            guarded(self.model, queries, self._metrics)
+            best = min(best, time.perf_counter() - start)
+        self.cost_s = best / max(len(queries), 1)
+        self._batch_s = best
+        if self._run_mode == "auto":
+            self.inline = self.spec.local and best * 1000 < self._settings.inline_below_ms
+
+    def start(self) -> None:
+        """Start the model's thread, if it has one."""
+        if not self.inline:
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"model-{self.name}")
+            self._runner = asyncio.create_task(self._work(), name=f"runner-{self.name}")
+
+    async def stop(self) -> None:
+        """End the runner; a batch that is on the thread is left to finish."""
+        if self._runner is not None:
+            self._runner.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._runner
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def stalled(self) -> bool:
+        """A batch has been running longer than the model is allowed."""
+        since = self._busy_since
+        return since is not None and time.monotonic() - since > self._settings.stall_s
+
+    @property
+    def depth(self) -> int:
+        """Queries that wait."""
+        return self._depth
+
+    def ask_now(self, queries: Queries) -> Verdicts:
+        """Answer in the calling thread: for models that are cheaper than a switch."""
+        start = time.perf_counter()
+        verdicts = guarded(self.model, queries, self._metrics)
+        self._metrics.model_call(self.name, len(queries), time.perf_counter() - start)
+        return verdicts
+
+    async def ask(
+        self, keys: Sequence[Key], queries: Queries, deadline: float
+    ) -> list[Outcome]:
+        """Answer through the queue, by ``deadline`` (``time.monotonic``).
+
+        Rows that are not done by then have ``expired`` set. Equal keys in flight are joined.
+
+        Raises:
+            Overloaded: the queue is full, or the predicted wait does not fit the deadline.
+        """
+        self._admit(keys, deadline)
+        flights = self._board(keys, queries, deadline)
+        try:
+            pending = {flight.future for flight in flights if not flight.future.done()}
+            if pending:
+                await asyncio.wait(pending, timeout=max(0.0, deadline - time.monotonic()))
+        finally:
+            for flight in flights:
+                flight.waiters -= 1
+        return [
+            flight.future.result() if flight.future.done() else _EXPIRED for flight in flights
+        ]
+
+    def _admit(self, keys: Sequence[Key], deadline: float) -> None:
+        new = sum(key not in self._flights for key in keys)
+        if not new:
+            return
+        wait = self._predicted_wait(new)
+        if self._depth + new > self._settings.max_queue:
+            raise Overloaded(
+                f"model {self.name!r}: {self._depth} queries are waiting and {new} more do not fit "
+                f"its queue of {self._settings.max_queue}; try again later or send less at once",
+                retry_after=max(wait, 0.1),
+            )
+        if self._depth and time.monotonic() + wait > deadline:
+            raise Overloaded(
+                f"model {self.name!r} would answer in {wait:.2f} s, after the request's deadline; "
+                "try again later or allow more time",
+                retry_after=wait,
+            )
+
+    def _predicted_wait(self, new: int) -> float:
+        """Seconds until ``new`` more queries are done: the running batch, then the queue."""
+        per_query = max(self.cost_s, self._batch_s / max(self._settings.max_batch, 1))
+        running = 0.0
+        if self._busy_since is not None:
+            running = max(0.0, self._batch_s - (time.monotonic() - self._busy_since))
+        batches = math.ceil((self._depth + new) / self._settings.max_batch)
+        return running + max(batches * self._batch_s, per_query * (self._depth + new))
+
+    def _board(self, keys: Sequence[Key], queries: Queries, deadline: float) -> list[_Flight]:
+        """Join what is in flight and queue the rest."""
+        now = time.monotonic()
+        queue = self._queues.setdefault(queries.relation, deque())
+        flights = []
+        joined = 0
+        rows = zip(keys, queries.subjects, queries.objects, queries.contexts, strict=True)
+        for key, subject, obj, context in rows:
+            flight = self._flights.get(key)
+            if flight is None:
+                flight = _Flight(key, (subject, obj, context), now, deadline)
+                self._flights[key] = flight
+                queue.append(flight)
+                self._depth += 1
+            else:
+                joined += 1
+                flight.deadline = max(flight.deadline, deadline)
+            flight.waiters += 1
+            flights.append(flight)
+        self._metrics.cache("flight", joined, len(flights) - joined)
+        self._metrics.queue_depth(self.name, self._depth)
+        self._wake.set()
+        return flights
+
+    async def _work(self) -> None:
+        """Serve the queue for ever: one batch after the other, each of one relation."""
+        assert self._executor is not None
+        loop = asyncio.get_running_loop()
+        while True:
+            batch, relation = self._collect()
+            if not batch:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            columns = [list(column) for column in zip(*(f.query for f in batch), strict=True)]
+            queries = Queries(relation, *columns)
+            start = time.monotonic()
+            self._metrics.queue_wait(self.name, start - batch[0].enqueued)
+            self._busy_since = start
+            try:
+                verdicts = await loop.run_in_executor(
+                    self._executor, guarded, self.model, queries, self._metrics
+                )
+            finally:
+                self._busy_since = None
+            elapsed = time.monotonic() - start
+            self._learn(elapsed, len(batch))
+            self._land(batch, outcomes(verdicts))
+
+    def _collect(self) -> tuple[list[_Flight], str]:
+        """The next batch: of the relation whose oldest query waited longest."""
+        now = time.monotonic()
+        waiting = {r: q for r, q in self._queues.items() if q}
+        batch: list[_Flight] = []
+        if not waiting:
+            return batch, ""
+        relation = min(waiting, key=lambda name: waiting[name][0].enqueued)
+        queue = waiting[relation]
+        while queue and len(batch) < self._settings.max_batch:
+            flight = queue.popleft()
+            self._depth -= 1
+            if flight.waiters <= 0 or flight.deadline <= now:
+                self._land([flight], [_EXPIRED])
+            else:
+                batch.append(flight)
+        self._metrics.queue_depth(self.name, self._depth)
+        return batch, relation
+
+    def _learn(self, elapsed: float, size: int) -> None:
+        """Track the time of a batch, as a moving average, for predicting waits."""
+        self._metrics.model_call(self.name, size, elapsed)
+        self._batch_s += 0.2 * (elapsed - self._batch_s)
+
+    def _land(self, batch: Sequence[_Flight], rows: Sequence[Outcome]) -> None:
+        for flight, row in zip(batch, rows, strict=True):
+            self._flights.pop(flight.key, None)
+            if not flight.future.done():
+                flight.future.set_result(row)

@@ -1,0 +1,258 @@
+"""Verdicts remembered: process memory first, then Redis.
+
+A key holds everything that decides an answer (model digest, which covers weights and calibration,
+relation, resolved entities, context), so an entry is never wrong and needs no invalidation. Only
+answers are stored, never errors or abstentions. Redis away means slower, counted, never an error:
+a breaker keeps requests from waiting for it. Writes go out behind the response.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from redis import asyncio as aioredis
+from redis.exceptions import RedisError
+
+from service.errors import StartupFault
+from service.metrics import Metrics
+from service.settings import Cache as CacheSettings
+
+
+class Key(NamedTuple):
+    """What decides a verdict. Entities are resolved symbols."""
+
+    digest: str
+    relation: str
+    subject: str
+    object: str
+    context: str
+
+
+class Row(NamedTuple):
+    """A remembered verdict; its status is OK."""
+
+    p: float
+    p0: float | None
+    uncertainty: float | None
+    raw: float | None
+
+
+_PACKED: Final = struct.Struct("<4d")
+_NAMESPACE: Final = b"sv1\x1f"
+_MAX_PENDING_WRITES: Final = 64
+
+
+def pack(row: Row) -> bytes:
+    """32 bytes: p, p0, uncertainty, raw as little-endian doubles, NaN for none."""
+    nan = float("nan")
+    return _PACKED.pack(*(nan if value is None else value for value in row))
+
+
+def unpack(data: bytes) -> Row | None:
+    """The row, or None for anything that is not 32 bytes with a finite p in [0, 1]."""
+    if len(data) != _PACKED.size:
+        return None
+    p, *rest = _PACKED.unpack(data)
+    if not 0.0 <= p <= 1.0:
+        return None
+    p0, uncertainty, raw = (None if value != value else value for value in rest)
+    return Row(p, p0, uncertainty, raw)
+
+
+def spell(key: Key) -> bytes:
+    """The key in Redis. Fields are separated by a control character that no name holds."""
+    return _NAMESPACE + "\x1f".join(key).encode("utf-8", "backslashreplace")
+
+
+class Memory:
+    """The tier in this process: least recently used out first, bounded by entries."""
+
+    def __init__(self, entries: int):
+        self._entries = entries
+        self._rows: OrderedDict[Key, Row] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def get(self, key: Key) -> Row | None:
+        """The row, marked as used."""
+        row = self._rows.get(key)
+        if row is not None:
+            self._rows.move_to_end(key)
+        return row
+
+    def put(self, key: Key, row: Row) -> None:
+        """Keep a row; the least recently used one goes if the tier is full."""
+        if not self._entries:
+            return
+        rows = self._rows
+        rows[key] = row
+        if len(rows) > self._entries:
+            rows.popitem(last=False)
+
+
+class Breaker:
+    """Open after some failures in a row; lets one attempt through after a pause."""
+
+    def __init__(self, failures: int, pause_s: float):
+        self._limit = failures
+        self._pause = pause_s
+        self._failures = 0
+        self._retry_at = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """No attempt is made now."""
+        return self._failures >= self._limit and time.monotonic() < self._retry_at
+
+    def success(self) -> bool:
+        """Note a success; True if this closed the breaker."""
+        closed = self._failures >= self._limit
+        self._failures = 0
+        return closed
+
+    def failure(self) -> bool:
+        """Note a failure; True if this opened the breaker."""
+        self._failures += 1
+        self._retry_at = time.monotonic() + self._pause
+        return self._failures == self._limit
+
+
+class RedisTier:
+    """The shared tier: one MGET to read, one pipelined SET EX to write."""
+
+    def __init__(self, settings: CacheSettings, metrics: Metrics):
+        assert settings.redis_url is not None
+        self.url = settings.redis_url
+        self._client, self._clustered = connect(self.url, settings.timeout_ms / 1000)
+        self._ttl = settings.ttl_s
+        self._timeout = settings.timeout_ms / 1000
+        self._breaker = Breaker(settings.breaker_failures, settings.breaker_s)
+        self._metrics = metrics
+        self._writes: set[asyncio.Task[None]] = set()
+        self.trip_s: float | None = None
+        """Seconds of one round trip with 256 keys, measured at warm-up; None while unreachable."""
+
+    async def warm(self) -> None:
+        """Measure the trip: the second of two reads of 256 absent keys."""
+        keys = [Key("warm-up", "", str(i), "", "") for i in range(256)]
+        await self.get_many(keys)
+        start = time.perf_counter()
+        reached = await self._read(keys) is not None
+        self.trip_s = time.perf_counter() - start if reached else None
+
+    async def get_many(self, keys: Sequence[Key]) -> dict[Key, Row]:
+        """What Redis holds of the keys; empty while it is away."""
+        values = await self._read(keys)
+        if values is None:
+            return {}
+        found = {}
+        for key, value in zip(keys, values, strict=True):
+            row = unpack(value) if value is not None else None
+            if row is not None:
+                found[key] = row
+        self._metrics.cache("redis", len(found), len(keys) - len(found))
+        return found
+
+    async def _read(self, keys: Sequence[Key]) -> list[bytes | None] | None:
+        if self._breaker.is_open:
+            return None
+        spelt = [spell(key) for key in keys]
+        mget = self._client.mget_nonatomic if self._clustered else self._client.mget
+        try:
+            values: list[bytes | None] = await asyncio.wait_for(mget(spelt), self._timeout)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._failed(error)
+            return None
+        self._succeeded()
+        return values
+
+    def put_soon(self, rows: Mapping[Key, Row]) -> None:
+        """Write behind the response. Dropped, and counted, if writes pile up."""
+        if not rows or self._breaker.is_open:
+            return
+        if len(self._writes) >= _MAX_PENDING_WRITES:
+            self._metrics.redis("dropped_write")
+            return
+        task = asyncio.create_task(self._write(rows))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+
+    async def _write(self, rows: Mapping[Key, Row]) -> None:
+        pipe = self._client.pipeline(transaction=False) if not self._clustered else (
+            self._client.pipeline()
+        )
+        for key, row in rows.items():
+            pipe.set(spell(key), pack(row), ex=self._ttl)
+        try:
+            await asyncio.wait_for(pipe.execute(), max(1.0, self._timeout))
+        except (RedisError, OSError, TimeoutError) as error:
+            self._failed(error)
+        else:
+            self._succeeded()
+
+    def _failed(self, error: BaseException) -> None:
+        self._metrics.redis(f"failure_{type(error).__name__}")
+        if self._breaker.failure():
+            self._metrics.redis("opened")
+
+    def _succeeded(self) -> None:
+        if self._breaker.success():
+            self._metrics.redis("closed")
+
+    async def close(self) -> None:
+        """Finish pending writes, then disconnect."""
+        if self._writes:
+            await asyncio.wait(self._writes, timeout=2.0)
+        with contextlib.suppress(RedisError, OSError):
+            await self._client.aclose()
+
+
+def connect(url: str, timeout_s: float) -> tuple[Any, bool]:
+    """A client for the URL, and whether it is a cluster. Does not connect yet.
+
+    Raises:
+        StartupFault: a scheme that is none of redis, rediss, unix, redis+cluster,
+            rediss+cluster, redis+sentinel; or a Sentinel URL without a service name.
+    """
+    options: dict[str, Any] = {"socket_connect_timeout": timeout_s, "socket_timeout": timeout_s}
+    parts = urlsplit(url)
+    if parts.scheme in ("redis", "rediss", "unix"):
+        return aioredis.Redis.from_url(url, **options), False
+    if parts.scheme in ("redis+cluster", "rediss+cluster"):
+        plain = url.replace("+cluster", "", 1)
+        return aioredis.RedisCluster.from_url(plain, **options), True
+    if parts.scheme == "redis+sentinel":
+        return _sentinel(parts.netloc, parts.path, options), False
+    raise StartupFault(
+        f"cache.redis_url {url!r}: scheme must be redis, rediss, unix, redis+cluster, "
+        "rediss+cluster or redis+sentinel"
+    )
+
+
+def _sentinel(netloc: str, path: str, options: dict[str, Any]) -> Any:
+    """``redis+sentinel://[user:password@]h1:p1,h2:p2/service[/db]``."""
+    credentials, _, hosts = netloc.rpartition("@")
+    service, _, database = path.strip("/").partition("/")
+    if not service:
+        raise StartupFault(
+            "cache.redis_url: a Sentinel URL names the service: redis+sentinel://host:26379/mymaster"
+        )
+    username, _, password = credentials.partition(":")
+    if username:
+        options |= {"username": username, "password": password or None}
+    addresses = []
+    for host in hosts.split(","):
+        name, _, port = host.rpartition(":")
+        if not name or not port.isdigit():
+            raise StartupFault(f"cache.redis_url: Sentinel address {host!r} is not host:port")
+        addresses.append((name, int(port)))
+    sentinel = aioredis.Sentinel(addresses, sentinel_kwargs=dict(options), **options)
+    return sentinel.master_for(service, db=int(database or 0))

@@ -1,0 +1,263 @@
+"""Every setting of the server: one TOML file, each key overridable from the environment.
+
+``SOFT_VERIFIER_SECTION__KEY`` overrides ``key`` of ``[section]``; lists and tables are given as
+JSON. This is the only module that reads the environment. Unknown keys, in the file or in the
+environment, are errors that name the nearest key. Settings are built once and passed down frozen.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from service.errors import StartupFault, nearest
+
+PREFIX = "SOFT_VERIFIER_"
+DEFAULT_FILE = Path("soft-verifier.toml")
+OTHER_VARIABLES = frozenset({"SOFT_VERIFIER_DATA"})
+"""Variables with our prefix that are not settings: where the tests look for real data."""
+
+
+class Section(BaseModel):
+    """One table of the file: frozen, unknown keys refused, a docstring under each field."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Server(Section):
+    """Addresses and life cycle."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for trainers on other machines."""
+    http_port: int = Field(8080, ge=0, le=65535)
+    """HTTP port; 0 takes a free one and prints it."""
+    grpc_port: int = Field(50051, ge=0, le=65535)
+    """gRPC port; 0 takes a free one and prints it."""
+    workers: int = Field(1, ge=1, le=256)
+    """Processes that share the ports, each with its own models (weights are memory-mapped)."""
+    grace_s: float = Field(20.0, gt=0)
+    """Seconds that requests in flight get after SIGTERM."""
+    backlog: int = Field(4096, ge=16)
+    """Connections that may wait to be accepted."""
+    threads: int = Field(1, ge=1)
+    """Arithmetic threads per process; more than one is slower on small machines."""
+
+
+class Limits(Section):
+    """What one request may ask."""
+
+    max_items: int = Field(4096, ge=1)
+    """Items in one request; beyond: 413."""
+    max_body_bytes: int = Field(64 * 1024 * 1024, ge=1024)
+    """Bytes of one request; beyond: 413."""
+    max_completion_chars: int = Field(1_000_000, ge=1)
+    """Characters of one completion; beyond, the item is `invalid` with reason TOO_LONG."""
+    max_queries: int = Field(65_536, ge=1)
+    """Rows of one predict request; beyond: 413."""
+    deadline_ms: int = Field(10_000, ge=1)
+    """Deadline of a request that states none; also the most that one may state."""
+
+
+class Model(Section):
+    """One world model to serve: a checkpoint folder, or a family with options."""
+
+    path: Path | None = None
+    """Folder of a trained model."""
+    family: str | None = None
+    """Family of a model without a folder (`fake`, `remote`)."""
+    name: str | None = None
+    """Name to serve it under; the folder's own by default."""
+    device: str = "cpu"
+    """`cpu` or `cuda`."""
+    run: Literal["auto", "inline", "thread"] = "auto"
+    """Where it computes: in the event loop, on its own thread, or by the cost measured."""
+    options: dict[str, str] = {}
+    """Options of the family, e.g. {url = "grpc://gpu-1:50051", model = "screen"}."""
+
+
+class Starter(Section):
+    """The small real model that a fresh server starts with."""
+
+    enabled: bool = True
+    """Serve it beside the configured models."""
+    path: Path = Path("models/starter")
+    """Where it is kept; built here on first start (about 20 seconds, no download)."""
+
+
+class Genes(Section):
+    """How gene names are resolved."""
+
+    tables: list[Path] = []
+    """HGNC complete set, HGNC symbol map or NCBI gene_info files; none: symbols as they are."""
+
+
+class Batching(Section):
+    """Queues of the models that compute on their own thread."""
+
+    max_batch: int = Field(1024, ge=1)
+    """Queries in one call of a model."""
+    max_queue: int = Field(65_536, ge=1)
+    """Queries waiting for one model; beyond: 429."""
+    inline_below_ms: float = Field(1.0, ge=0)
+    """A model whose batch of 256 takes less than this is run in the event loop."""
+    stall_s: float = Field(60.0, gt=0)
+    """A batch that runs longer makes /healthz answer 503."""
+
+
+class Cache(Section):
+    """Where verdicts are kept. Errors and abstentions never are."""
+
+    memory_entries: int = Field(200_000, ge=0)
+    """Verdicts kept in this process (about 0.5 kB each); 0 switches the tier off."""
+    redis_url: str | None = None
+    """redis://, rediss://, unix://, redis+cluster:// or redis+sentinel://h1:p,h2:p/service."""
+    redis_mode: Literal["auto", "always"] = "auto"
+    """auto: only for models that cost more than the Redis trip, both measured at warm-up."""
+    ttl_s: int = Field(7 * 24 * 3600, ge=1)
+    """Seconds that a verdict stays in Redis."""
+    timeout_ms: int = Field(100, ge=1)
+    """Longest wait for Redis before going on without it."""
+    breaker_failures: int = Field(3, ge=1)
+    """Failures in a row that open the breaker."""
+    breaker_s: float = Field(5.0, gt=0)
+    """Seconds that an open breaker waits before it tries Redis again."""
+
+
+class Profiles(Section):
+    """Reward recipes."""
+
+    folder: Path | None = None
+    """Folder with your own *.toml profiles, beside the shipped ones."""
+    models: dict[str, str] = {}
+    """Profile name → served model, where several models would fit: {"rbio-mlp" = "k562-mlp"}."""
+
+
+class Telemetry(Section):
+    """Logs and metrics."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = "console"
+    max_runs: int = Field(64, ge=0)
+    """Distinct `context.run` values kept as metric labels; later ones count as `other`."""
+
+
+class Settings(BaseSettings):
+    """All sections."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+    file: ClassVar[dict[str, Any]] = {}
+
+    server: Server = Server()  # type: ignore[call-arg]
+    limits: Limits = Limits()  # type: ignore[call-arg]
+    models: list[Model] = []
+    starter: Starter = Starter()
+    genes: Genes = Genes()
+    batching: Batching = Batching()  # type: ignore[call-arg]
+    cache: Cache = Cache()  # type: ignore[call-arg]
+    profiles: Profiles = Profiles()
+    telemetry: Telemetry = Telemetry()  # type: ignore[call-arg]
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes over the file, which arrives as init values."""
+        return env_settings, init_settings
+
+
+def load(file: Path | None = None, overrides: dict[str, dict[str, Any]] | None = None) -> Settings:
+    """Read the settings: defaults, then the file, then the environment, then ``overrides``.
+
+    Args:
+        file: a TOML file; None reads ``soft-verifier.toml`` if there is one.
+        overrides: command-line options by section.
+
+    Raises:
+        StartupFault: no such file, not TOML, unknown key (names the nearest), wrong value.
+    """
+    values = _read_file(file)
+    _refuse_unknown_variables()
+    try:
+        settings = Settings(**values)
+        if overrides:
+            merged = settings.model_dump()
+            for section, keys in overrides.items():
+                merged[section] = {**merged[section], **keys}
+            settings = Settings.model_construct(**_validated(merged))
+    except ValidationError as error:
+        raise StartupFault(_explain(error, file)) from error
+    return settings
+
+
+def _validated(values: dict[str, Any]) -> dict[str, Any]:
+    """Validate without looking at the environment again (overrides go over it)."""
+    fields = Settings.model_fields
+    return {
+        name: field.annotation.model_validate(values[name])
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        else [Model.model_validate(entry) for entry in values[name]]
+        for name, field in fields.items()
+    }
+
+
+def _read_file(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        if not DEFAULT_FILE.exists():
+            return {}
+        file = DEFAULT_FILE
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StartupFault(f"settings file {file} does not exist; check --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise StartupFault(f"settings file {file} cannot be read: {error}") from None
+
+
+def _refuse_unknown_variables() -> None:
+    sections = Settings.model_fields
+    for variable in os.environ:
+        if not variable.upper().startswith(PREFIX) or variable in OTHER_VARIABLES:
+            continue
+        section = variable[len(PREFIX) :].partition("__")[0].lower()
+        if section not in sections:
+            raise StartupFault(
+                f"environment variable {variable}: there is no section {section!r}"
+                f"{nearest(section, sections)}. The form is {PREFIX}SECTION__KEY"
+            )
+
+
+def _explain(error: ValidationError, file: Path | None) -> str:
+    """Each fault with its key, and the nearest key where it is unknown."""
+    where = f"settings (file {file or DEFAULT_FILE} and {PREFIX}* variables)"
+    lines = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"{key}: unknown key{nearest(str(fault['loc'][-1]), _siblings(fault))}")
+        else:
+            lines.append(f"{key}: {fault['msg']} (found {fault['input']!r})")
+    return f"{where}: " + "; ".join(lines)
+
+
+def _siblings(fault: Any) -> list[str]:
+    """The keys that are known where an unknown one stood."""
+    parts = [part for part in fault["loc"][:-1] if not isinstance(part, int)]
+    if not parts:
+        return list(Settings.model_fields)
+    annotation = Settings.model_fields[parts[0]].annotation
+    section = Model if parts[0] == "models" else annotation
+    assert isinstance(section, type)
+    assert issubclass(section, Section)
+    return list(section.model_fields)
