@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
 
+from worldmodels import checkpoints
 from worldmodels.core import ModelFault, WorldModel
 from worldmodels.genes import GeneResolver
 
@@ -87,3 +88,17 @@ def load(source: Source, genes: GeneResolver) -> WorldModel:
     if not model.spec.relations:
         raise ModelFault(f"model {source.name!r} declares no relation")
     return model
+
+
+def open_folder(
+    path: str | Path, *, genes: GeneResolver, name: str | None = None, device: str = "cpu"
+) -> WorldModel:
+    """Load a trained folder; its manifest names the family, and the model unless ``name`` does.
+
+    Raises:
+        ModelFault: no checkpoint there, a damaged one, or one of an unknown family.
+    """
+    folder = Path(path)
+    stated = checkpoints.read_manifest(folder)
+    source = Source(family=stated.family, name=name or stated.name, path=folder, device=device)
+    return load(source, genes)

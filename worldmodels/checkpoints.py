@@ -1,0 +1,289 @@
+"""A trained world model as a folder: ``manifest.toml``, safetensors files, text files.
+
+The manifest lists every file with its SHA-256 and ``read`` checks each, so a checkpoint is whole or
+refused, and one digest (of the manifest's bytes) stands for all of it. Writing is atomic: a folder
+beside the target, then one rename. Nothing is unpickled and torch is not imported. Limits: flat
+folders only; arrays of the number types in ``DTYPES``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldmodels import manifest as manifests
+from worldmodels.core import ModelFault, ModelSpec
+from worldmodels.manifest import FILE, Manifest
+
+__all__ = ["Checkpoint", "Manifest", "read", "read_manifest", "write"]
+
+Array = NDArray[Any]
+
+DTYPES: Final[Mapping[str, str]] = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "|i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "|u1",
+    "BOOL": "|b1",
+}
+"""safetensors' type names → numpy's; what is not here (BF16, F8) numpy does not have."""
+CARD: Final = "card.json"
+"""A model's card lies beside its manifest, outside its digest: it is computed afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A folder whose every file has been checked."""
+
+    path: Path
+    manifest: Manifest
+    digest: str
+    """``sha256:…`` of the manifest, which holds the digest of every file."""
+
+    def arrays(self, file: str) -> dict[str, Array]:
+        """All arrays of a safetensors file, in memory."""
+        return {name: np.array(array) for name, array in self.mapped(file).items()}
+
+    def mapped(self, file: str) -> dict[str, Array]:
+        """All arrays of a safetensors file as read-only views into the mapped file."""
+        return _map(self._listed(file))
+
+    def text(self, file: str) -> str:
+        """A text file, as UTF-8."""
+        path = self._listed(file)
+        try:
+            return path.read_bytes().decode()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelFault(f"{path}: not readable as text ({error})") from error
+
+    def lines(self, file: str) -> list[str]:
+        """The lines of a text file; only line feeds end a line, whatever names hold."""
+        text = self.text(file)
+        return text.removesuffix("\n").split("\n") if text else []
+
+    def spec(self, *, name: str | None = None, vocabulary: int, genes: str) -> ModelSpec:
+        """What the model declares of itself, as its manifest has it."""
+        card = self.path / CARD
+        stated = self.manifest
+        return ModelSpec(
+            name=name or stated.name,
+            family=stated.family,
+            version=stated.version,
+            digest=self.digest,
+            relations=stated.relations,
+            contexts=stated.contexts,
+            vocabulary=vocabulary,
+            licence=stated.licence,
+            training=stated.training,
+            calibration=str(stated.calibration.get("kind", "none")),
+            genes=genes,
+            card=str(card) if card.is_file() else None,
+            metrics=stated.metrics,
+        )
+
+    def _listed(self, file: str) -> Path:
+        if file not in self.manifest.files:
+            known = ", ".join(sorted(self.manifest.files)) or "no file"
+            raise ModelFault(
+                f"{self.path / FILE}: lists no {file!r} but {known}; "
+                f"a {self.manifest.family} model needs it: build the model anew"
+            )
+        return self.path / file
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """What a checkpoint folder says of itself; its files are not checked."""
+    return _manifest(Path(folder))[0]
+
+
+def read(folder: str | Path) -> Checkpoint:
+    """Open a checkpoint and check the digest of every file.
+
+    Raises:
+        ModelFault: no such folder, no or a strange manifest, a file that is missing or differs.
+    """
+    path = Path(folder)
+    manifest, data = _manifest(path)
+    for name, expected in manifest.files.items():
+        _check_name(path / FILE, name)
+        if not (path / name).is_file():
+            raise ModelFault(f"{path / name}: missing, though the manifest lists it; copy it again")
+        if (found := _digest_of(path / name)) != expected:
+            raise ModelFault(
+                f"{path / name}: truncated or altered (expected {expected[:19]}…, found "
+                f"{found[:19]}…); copy the folder again or build the model anew"
+            )
+    return Checkpoint(path, manifest, _sha256(data))
+
+
+def write(
+    folder: str | Path,
+    manifest: Manifest,
+    *,
+    tensors: Mapping[str, Mapping[str, Array]] | None = None,
+    texts: Mapping[str, str] | None = None,
+    force: bool = False,
+) -> Checkpoint:
+    """Write a checkpoint at once or not at all, and read it back.
+
+    Args:
+        folder: where; must not exist, unless it is empty, or a checkpoint and ``force`` is given.
+        manifest: what the model says of itself; ``files`` is filled in here.
+        tensors: safetensors file name → array name → array.
+        texts: text file name → content.
+        force: replace the checkpoint that is there, its card included.
+
+    Raises:
+        ModelFault: the folder holds something else, or nothing can be written there.
+    """
+    target = Path(folder)
+    refuse_target(target, force=force)
+    with _reporting(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            files = _write_files(fresh, tensors or {}, texts or {})
+            stated = dataclasses.replace(manifest, files=files)
+            (fresh / FILE).write_bytes(manifests.to_toml(stated).encode())
+            manifests.read(fresh / FILE)  # what could not be read back is not left behind
+            _put_in_place(fresh, target)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    return read(target)
+
+
+def refuse_target(target: str | Path, *, force: bool) -> None:
+    """Say now, before hours of training, that ``write`` would refuse the folder.
+
+    Raises:
+        ModelFault: it would.
+    """
+    path = Path(target)
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise ModelFault(f"{path} is a file; name a folder")
+    if not any(path.iterdir()):
+        return
+    if not (path / FILE).is_file():
+        raise ModelFault(
+            f"{path} holds files but no {FILE}, so it is not a checkpoint and is left alone; "
+            "name another folder"
+        )
+    if not force:
+        raise ModelFault(f"{path} holds a checkpoint already; give --force to replace it")
+
+
+def _manifest(path: Path) -> tuple[Manifest, bytes]:
+    if not path.is_dir():
+        raise ModelFault(f"no checkpoint at {path}: there is no such folder; check the path")
+    if not (path / FILE).is_file():
+        raise ModelFault(
+            f"no checkpoint at {path}: the folder has no {FILE}; "
+            "name a folder that `soft-verifier train` wrote"
+        )
+    return manifests.read(path / FILE)
+
+
+def _check_name(where: Path, name: str) -> None:
+    if not name or name in {".", "..", FILE, CARD} or "/" in name or "\\" in name or "\0" in name:
+        raise ModelFault(f"{where}: {name!r} is not the name of a file in the folder itself")
+
+
+def _write_files(
+    folder: Path, tensors: Mapping[str, Mapping[str, Array]], texts: Mapping[str, str]
+) -> dict[str, str]:
+    from safetensors.numpy import save_file
+
+    for name, arrays in tensors.items():
+        _check_name(folder, name)
+        for label, array in arrays.items():
+            if np.asarray(array).dtype.newbyteorder("<").str not in DTYPES.values():
+                raise ModelFault(f"{name}: array {label!r} has the type {array.dtype}; use numbers")
+        save_file({k: np.ascontiguousarray(a) for k, a in arrays.items()}, str(folder / name))
+    for name, text in texts.items():
+        _check_name(folder, name)
+        try:
+            (folder / name).write_bytes(text.encode())
+        except UnicodeEncodeError as error:
+            raise ModelFault(f"{name}: holds half a character ({error})") from error
+    return {name: _digest_of(folder / name) for name in sorted({*tensors, *texts})}
+
+
+def _put_in_place(fresh: Path, target: Path) -> None:
+    mask = os.umask(0)
+    os.umask(mask)
+    fresh.chmod(0o777 & ~mask)  # mkdtemp's folders are for their owner alone
+    if not target.exists():
+        fresh.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    target.rename(old)  # an empty folder may be renamed over
+    try:
+        fresh.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _reporting(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ModelFault(
+            f"cannot write the checkpoint {target}: {error.strerror or error}; "
+            "check the path, the permissions and the free space"
+        ) from error
+
+
+def _sha256(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def _map(path: Path) -> dict[str, Array]:
+    """Views into a safetensors file: 8 bytes of header length, a JSON header, then the data."""
+    try:
+        raw = np.asarray(np.memmap(path, mode="r", dtype=np.uint8))
+        start = 8 + int.from_bytes(raw[:8].tobytes(), "little")
+        header = json.loads(raw[8:start].tobytes())
+        header.pop("__metadata__", None)
+        return {
+            name: _view(raw[start:], entry, f"{path}: {name}") for name, entry in header.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFault(f"{path}: not a safetensors file ({error}); build the model anew") from (
+            error
+        )
+
+
+def _view(data: Array, entry: Mapping[str, Any], where: str) -> Array:
+    if entry["dtype"] not in DTYPES:
+        raise ModelFault(f"{where} is of type {entry['dtype']}; known: {', '.join(DTYPES)}")
+    begin, end = entry["data_offsets"]
+    return data[begin:end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
