@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -105,6 +106,10 @@ class GeneResolver:
     def size(self) -> int:
         """Number of current symbols; 0 without a table."""
         return len(self._current)
+
+    def symbols(self, n: int) -> list[str]:
+        """The first ``n`` current symbols of the tables; none without a table."""
+        return list(islice(self._current, n))
 
     def resolve(self, name: str) -> tuple[str, Status]:
         """Current symbol and OK, or the cleaned name and UNKNOWN_GENE or AMBIGUOUS_GENE.
