@@ -1,0 +1,244 @@
+"""Tables of measured perturbation effects: CSV, TSV or Parquet to clean columns.
+
+Rows are (perturbation, readout, cell line) with a label 0/1, or with effect and q from which the
+label follows. Columns go by many names in the field (``SYNONYMS``). Where a table has a split
+column, only its training rows are read. Limits: one row per pair and cell line; rows that repeat
+with one label count once, rows that contradict each other are refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldmodels.core import ModelFault, canonical_context
+
+Frame = Any
+"""A pandas.DataFrame; pandas is imported where it is used."""
+SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "perturbation": (
+        "perturbation",
+        "pert",
+        "perturbed_gene",
+        "perturbed",
+        "knockdown",
+        "knockout",
+    ),
+    "readout": ("readout", "gene", "measured_gene", "response_gene", "response"),
+    "label": ("label", "is_de", "significant"),
+    "context": ("cell_line", "context", "cell_type", "cellline", "cell"),
+    "effect": ("effect", "log2fc", "logfc", "log2_fold_change", "lfc"),
+    "q": ("q", "q_value", "qvalue", "padj", "adj_p", "fdr", "p_adj", "pvals_adj", "adj_p_value"),
+    "split": ("split",),
+}
+"""Our name of a column → the names that tables give it. A column ``target`` is the readout or the
+perturbation, whichever has no other column."""
+TRAIN: Final = "train"
+_LINE_OF_FILE: Final = re.compile(r"(.+?)[-_.](?:de|dir)(?![0-9A-Za-z])", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class EffectTable:
+    """Distinct measured pairs in columns of shape (n,); names as the tables spell them."""
+
+    perturbations: list[str]
+    readouts: list[str]
+    contexts: list[str]
+    """Canonical cell line of each row, ``""`` where the table is to apply to any."""
+    labels: NDArray[np.uint8]
+    effects: NDArray[np.float64] | None
+    q: NDArray[np.float64] | None
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: NDArray[np.intp]) -> EffectTable:
+        """The given rows, in that order."""
+        return EffectTable(
+            [self.perturbations[i] for i in rows],
+            [self.readouts[i] for i in rows],
+            [self.contexts[i] for i in rows],
+            self.labels[rows],
+            None if self.effects is None else self.effects[rows],
+            None if self.q is None else self.q[rows],
+            self.source,
+        )
+
+
+def read(
+    paths: Sequence[Path],
+    *,
+    relation: str = "perturbation.de",
+    cell_line: str | None = None,
+    any_cell_line: bool = False,
+    alpha: float = 0.05,
+) -> EffectTable:
+    """Read and join tables.
+
+    Args:
+        paths: CSV, TSV (also gzip) or Parquet.
+        relation: "perturbation.de", or "perturbation.dir" (label 1: up).
+        cell_line: for tables that have no column for it; else the file name up to "-de" is.
+        any_cell_line: leave the cell line out.
+        alpha: where there is no label column, a row is a change if q < alpha.
+
+    Raises:
+        ModelFault: unreadable, without the columns, labels other than 0/1, empty, contradictory.
+    """
+    import pandas
+
+    if not paths:
+        raise ModelFault("no table given; name at least one file")
+    parts = [_part(Path(path), relation, cell_line, any_cell_line, alpha) for path in paths]
+    table = pandas.concat(parts, ignore_index=True)
+    key = ["perturbation", "readout", "context"]
+    _refuse_contradictions(table, key)
+    table = table.drop_duplicates(key, ignore_index=True)
+    return EffectTable(
+        table["perturbation"].tolist(),
+        table["readout"].tolist(),
+        table["context"].tolist(),
+        table["label"].to_numpy(np.uint8),
+        table["effect"].to_numpy(np.float64) if "effect" in table else None,
+        table["q"].to_numpy(np.float64) if "q" in table else None,
+        ", ".join(Path(path).name for path in paths),
+    )
+
+
+def _part(
+    path: Path, relation: str, cell_line: str | None, any_cell_line: bool, alpha: float
+) -> Frame:
+    raw = _load(path)
+    table = raw.rename(columns=_columns(path, list(raw.columns)))
+    if "split" in table:
+        table = table[table["split"].astype(str) == TRAIN]
+    if table.empty:
+        raise ModelFault(f"{path}: holds no {'training ' if 'split' in table else ''}row")
+    clean = {name: table[name].astype(str).str.strip() for name in ("perturbation", "readout")}
+    for column, values in clean.items():
+        _refuse(path, table, column, values == "", "a gene name")
+    clean |= {name: _numbers(path, table, name) for name in ("effect", "q") if name in table}
+    table = table.assign(**clean)
+    table = table.assign(label=_labels(path, table, relation, alpha))
+    table = table[table["label"] >= 0].reset_index(drop=True)
+    table["context"] = "" if any_cell_line else _cell_lines(path, table, cell_line)
+    known = ("perturbation", "readout", "context", "label", "effect", "q")
+    return table[[column for column in known if column in table]]
+
+
+def _load(path: Path) -> Frame:
+    import pandas
+    import pyarrow
+
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pandas.read_parquet(path)
+        mark = "\t" if {".tsv", ".txt"} & set(map(str.lower, path.suffixes)) else ","
+        return pandas.read_csv(path, sep=mark, dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise ModelFault(f"{path}: no such file") from error
+    except pandas.errors.EmptyDataError as error:
+        raise ModelFault(f"{path}: the file is empty") from error
+    except (OSError, EOFError, ValueError, pyarrow.ArrowException) as error:
+        raise ModelFault(f"{path}: cannot be read as a table ({error})") from error
+
+
+def _columns(path: Path, found: list[str]) -> dict[str, str]:
+    """A table's own column names → ours, the first synonym that is there."""
+    lowered = {_plain(name): name for name in reversed(found)}
+    chosen: dict[str, str] = {}
+    for ours, synonyms in SYNONYMS.items():
+        if own := next((lowered[name] for name in synonyms if name in lowered), None):
+            chosen[own] = ours
+    missing = [ours for ours in ("perturbation", "readout") if ours not in chosen.values()]
+    if len(missing) == 1 and "target" in lowered:
+        chosen[lowered["target"]] = missing.pop()
+    if not missing and not {"label", "q"} & set(chosen.values()):
+        missing = ["label"]
+    if missing:
+        shown = ", ".join(map(str, found[:12]))
+        wanted = "; ".join(", ".join(SYNONYMS[name]) for name in missing)
+        raise ModelFault(
+            f"{path}: no column for {' and '.join(missing)}; found {shown}; expected one of {wanted}"
+        )
+    return chosen
+
+
+def _plain(name: object) -> str:
+    return str(name).strip().lower().replace(" ", "_").replace(".", "_").replace("-", "_")
+
+
+def _refuse(path: Path, table: Frame, column: str, bad: Frame, expected: str) -> None:
+    """Name the first bad cell by its line in the file, the header being line 1."""
+    if (rows := np.flatnonzero(np.asarray(bad))).size:
+        value, line = table[column].iloc[rows[0]], int(table.index[rows[0]]) + 2
+        raise ModelFault(f"{path}: {column} in line {line} is {str(value)!r}, expected {expected}")
+
+
+def _numbers(path: Path, table: Frame, column: str) -> Frame:
+    import pandas
+
+    blank = table[column].isna() | table[column].astype(str).isin(["", "NA", "nan"])
+    figures = pandas.to_numeric(table[column].mask(blank), errors="coerce")
+    _refuse(path, table, column, figures.isna() & ~blank, "a number")
+    return figures
+
+
+def _labels(path: Path, table: Frame, relation: str, alpha: float) -> NDArray[np.int8]:
+    """0, 1, or −1 for a row without an opinion (a direction where nothing changed)."""
+    if "label" in table:
+        text = table["label"].astype(str).str.strip().str.lower()
+        known = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
+        if (bad := ~text.isin(known)).any():
+            row = int(bad.idxmax())
+            raise ModelFault(
+                f"{path}: label of row {row + 2} is {table['label'][row]!r}, not 0 or 1"
+            )
+        return text.map(known).to_numpy(np.int8)
+    q = table["q"].to_numpy(np.float64)
+    changed = q < alpha
+    if relation != "perturbation.dir":
+        return np.asarray(np.where(np.isnan(q), -1, changed), np.int8)
+    if "effect" not in table:
+        raise ModelFault(f"{path}: a direction needs a column label or effect (log fold change)")
+    effect = table["effect"].to_numpy(np.float64)
+    told = changed & np.isfinite(effect) & (effect != 0)
+    return np.asarray(np.where(told, effect > 0, -1), np.int8)
+
+
+def _cell_lines(path: Path, table: Frame, cell_line: str | None) -> list[str]:
+    if "context" in table:
+        lines = [canonical_context(name) for name in table["context"].astype(str)]
+        _refuse(path, table, "context", np.array(lines) == "", "a cell line")
+        return lines
+    match = _LINE_OF_FILE.match(path.name)
+    line = canonical_context(cell_line or (match[1] if match else ""))
+    if not line:
+        raise ModelFault(
+            f"{path}: no column says which cell line the rows are of; add cell_line to the table, "
+            "give --cell-line NAME, or name the file NAME-de.csv"
+        )
+    return [line] * len(table)
+
+
+def _refuse_contradictions(table: Frame, key: list[str]) -> None:
+    kinds = table.drop_duplicates([*key, "label"])
+    against = kinds[kinds.duplicated(key)]
+    if len(against):
+        shown = "; ".join(
+            " → ".join((row.perturbation, row.readout))
+            + (f" in {row.context}" if row.context else "")
+            for row in against.head(3).itertuples()
+        )
+        raise ModelFault(
+            f"{len(against)} pairs are labelled both 0 and 1 ({shown}"
+            f"{'; …' if len(against) > 3 else ''}); decide on one label each"
+            + ("" if against["context"].any() else ", or do not mix cell lines")
+        )
