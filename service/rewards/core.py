@@ -8,6 +8,7 @@ not covered: vector answers (``perturbation.response``) and molecules.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -131,7 +132,9 @@ class Label(_Task, frozen=True, tag="label"):
     synonyms: dict[str, list[str]] = {}
 
 
-Task = PerturbationDE | PerturbationDir | GeneCoexpression | GeneInteraction | GeneSimilarity | Label
+Task = (
+    PerturbationDE | PerturbationDir | GeneCoexpression | GeneInteraction | GeneSimilarity | Label
+)
 TASK_TYPES: Final = (
     "perturbation.de",
     "perturbation.dir",
@@ -222,6 +225,9 @@ class Answer(NamedTuple):
     """The whole completion after ingress (NFC, one string)."""
     contradiction: bool = False
     """The reasoning concludes the opposite of the answer."""
+    parts: Sequence[str] = ()
+    """``text`` split at its tags, text and tag name in turn (``["", "think", "…", "/think", …]``):
+    the one scan that extraction and the format checks share. Empty where nothing was scanned."""
 
 
 class Component(msgspec.Struct):

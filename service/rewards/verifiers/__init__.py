@@ -1,1 +1,35 @@
-"""One verifier per file: what it asks of a world model and how it scores the answer."""
+"""One verifier per file: what it asks of a world model and how it scores the answer.
+
+``VERIFIERS`` maps the names that profiles use to the code, imported when a profile asks for it. A
+new kind of verification is one file and one row here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Final
+
+from service.rewards.errors import ProfileFault, nearest
+from service.rewards.verifiers.judge import Judge
+
+VERIFIERS: Final[Mapping[str, str]] = {
+    "answer": "service.rewards.verifiers.answer:AnswerJudge",
+    "format": "service.rewards.verifiers.format:FormatJudge",
+    "mention": "service.rewards.verifiers.mention:MentionJudge",
+    "pair": "service.rewards.verifiers.pair:PairJudge",
+    "perturbation": "service.rewards.verifiers.perturbation:PerturbationJudge",
+}
+
+
+def judge_class(name: str) -> type[Judge]:
+    """The class behind a verifier's name.
+
+    Raises:
+        ProfileFault: unknown name; the message lists the known ones.
+    """
+    if name not in VERIFIERS:
+        raise ProfileFault(f"verifier: unknown {name!r}{nearest(name, VERIFIERS)}")
+    module, _, attribute = VERIFIERS[name].partition(":")
+    found: type[Judge] = getattr(importlib.import_module(module), attribute)
+    return found

@@ -1,0 +1,176 @@
+"""From components to one number: operators, roles, gates, and what happens to what is missing.
+
+Every score lies in [0,1], so the range of a reward follows from the recipe and is checked when
+the profile loads. Roles: ``primary`` and ``auxiliary`` components enter the operator with their
+weights, ``report`` ones are shown and do not count, ``gate`` ones make the item invalid where
+their score is below ``at_least``. Operators over what is present (w weight, s score):
+
+    sum       Σ w·s
+    mean      Σ w·s / Σ w
+    product   Π s           (weights 1)
+    min       least s       (weights 1)
+    lexi_sum  Σ w·s with one primary; Σ auxiliary w is less than the smallest difference that the
+              primary can make, so that no style outranks the verdict
+    first_ok  the first s that there is, in the order of the profile (weights 1)
+
+A component without an opinion makes the item abstain (``on_missing = "null"``), is left out
+(``drop``) or counts as 0 (``floor``). A failure never does: an error ends as an error, whatever
+``on_missing`` says, since a retry would give another number. A gate that fails outranks both, as
+an unreadable answer does; errors outrank abstentions.
+
+Item weight: the mean certainty of the primary components present, |2p−1| where a probability
+stands behind a score, else 1. Rewards and weights are rounded to 6 decimals.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from service.rewards.core import (
+    ERRORS,
+    RETRYABLE,
+    Answer,
+    Component,
+    Item,
+    ItemStatus,
+    Reason,
+    Result,
+    status_of,
+)
+from service.rewards.verifiers.judge import Judge
+
+Role = Literal["primary", "auxiliary", "report", "gate"]
+OnMissing = Literal["null", "drop", "floor"]
+Operator = Literal["sum", "mean", "product", "min", "lexi_sum", "first_ok"]
+DECIMALS: Final = 6
+_COUNTED: Final = ("primary", "auxiliary")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One component of a profile: a judge and how its score counts."""
+
+    judge: Judge
+    role: Role
+    weight: float
+    on_missing: OnMissing
+    at_least: float
+    """Of a gate: the score that lets an item pass."""
+
+    @property
+    def floors(self) -> bool:
+        """Whether a missing score counts as 0."""
+        return self.on_missing == "floor"
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """The table ``[compose]`` with the parts in the order of the profile."""
+
+    operator: Operator
+    floor: float
+    parts: tuple[Part, ...]
+
+    def invalid(self, item: Item, answer: Answer) -> Result:
+        """The completion is at fault: the floor, with every component named and none scored."""
+        missing = [part.judge.missing(answer.reason) for part in self.parts]
+        return _result(item, answer, "invalid", self.floor, 1.0, answer.reason, missing)
+
+    def result(self, item: Item, answer: Answer, components: list[Component]) -> Result:
+        """Compose what the judges said, one component for each part, same order."""
+        missing = None
+        for part, component in zip(self.parts, components, strict=True):
+            score = component.score
+            if score is None:
+                missing = self._worse(missing, part, Reason(component.status))
+            elif not 0.0 <= score <= 1.0:  # false for NaN too
+                component.score, component.status = None, Reason.MODEL_ERROR.value
+                missing = self._worse(missing, part, Reason.MODEL_ERROR)
+            else:
+                component.score = round(score, DECIMALS)
+                if part.role == "gate" and score < part.at_least:
+                    return self._gated(item, answer, part, components)
+        if missing is None:
+            counted = [
+                (part, component)
+                for part, component in zip(self.parts, components, strict=True)
+                if part.role in _COUNTED and (component.score is not None or part.floors)
+            ]
+            if counted:
+                reward, weight = self._reward(counted)
+                return _result(item, answer, "ok", reward, weight, Reason.OK, components)
+            missing = self._first_missing(components)
+        return _result(item, answer, status_of(missing), None, 0.0, missing, components)
+
+    def _worse(self, known: Reason | None, part: Part, reason: Reason) -> Reason | None:
+        """Which missing component decides: the first error, else the first that is required."""
+        if part.role == "report" or (known is not None and known in ERRORS):
+            return known
+        if reason in ERRORS:
+            return reason
+        lenient = part.on_missing != "null" or (
+            self.operator == "first_ok" and part.role in _COUNTED
+        )
+        return known if known is not None or lenient else reason
+
+    def _first_missing(self, components: list[Component]) -> Reason:
+        """Every component that counts was left out: the first one's reason."""
+        for part, component in zip(self.parts, components, strict=True):
+            if part.role in _COUNTED:
+                return Reason(component.status)
+        raise AssertionError("a profile without a component that counts was loaded")
+
+    def _gated(self, item: Item, answer: Answer, gate: Part, components: list[Component]) -> Result:
+        shown = [
+            component if part is gate else part.judge.missing(Reason.MALFORMED)
+            for part, component in zip(self.parts, components, strict=True)
+        ]
+        return _result(item, answer, "invalid", self.floor, 1.0, Reason.MALFORMED, shown)
+
+    def _reward(self, counted: list[tuple[Part, Component]]) -> tuple[float, float]:
+        """Reward and item weight of the components that count."""
+        certainties = [
+            part.judge.certainty(component)
+            for part, component in counted
+            if part.role == "primary" and component.score is not None
+        ]
+        weight = sum(certainties) / len(certainties) if certainties else 1.0
+        scores = [component.score or 0.0 for _, component in counted]
+        return round(self._operate(counted, scores), DECIMALS), round(weight, DECIMALS)
+
+    def _operate(self, counted: list[tuple[Part, Component]], scores: list[float]) -> float:
+        match self.operator:
+            case "product":
+                return math.prod(scores)
+            case "min":
+                return min(scores)
+            case "first_ok":
+                return scores[0]
+        total = sum([part.weight * score for (part, _), score in zip(counted, scores, strict=True)])
+        if self.operator == "mean":
+            return total / sum([part.weight for part, _ in counted])
+        return total
+
+
+def _result(
+    item: Item,
+    answer: Answer,
+    status: ItemStatus,
+    reward: float | None,
+    weight: float,
+    reason: Reason,
+    components: list[Component],
+) -> Result:
+    return Result(
+        item.id,
+        status,
+        reward,
+        weight,
+        answer.label,
+        reason.value,
+        components,
+        reason in RETRYABLE,
+        answer.contradiction,
+    )

@@ -1,0 +1,181 @@
+"""From a completion to the one answer it claims, or to the reason why it claims none.
+
+The grammar is closed: ``<think>…</think> <answer>…</answer>``, tags in any letter case, one final
+answer that is a class of the task's vocabulary (see ``vocabulary``), and nothing that could be a
+second one. Whatever is ambiguous is invalid; nothing is searched for in prose. The text is brought
+to NFC, never NFKC (which would turn "ｙｅｓ" and "ʸᵉˢ" into answers).
+
+Two grammars. ``strict``: only blanks outside the tags and at most one think block. ``released``,
+for the profile that reproduces rbio's released total, whose format checks price untidiness
+themselves: several think blocks and prose before the answer, still nothing after it.
+
+Limits: a completion longer than ``max_chars`` is refused unread, so that the work per item is
+bounded; it is linear below that. Attributes in tags and self-closing tags are plain text.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from service.rewards.core import Answer, Item, Message, Reason
+from service.rewards.vocabulary import BLANKS, Vocabulary, contradicts
+from service.rewards.words import count_words
+
+TAG: Final = re.compile(r"<(/?(?:think|answer))>", re.IGNORECASE)
+_TIDY: Final = ["think", "/think", "answer", "/answer"]
+_BEYOND_LATIN: Final = re.compile(r"[\u0300-\U0010ffff]+")
+_MARKS: Final = 30
+"""Combining marks in a row (Unicode's Stream-Safe limit): CPython sorts longer runs in quadratic
+time, 0.8 s for 32,000 characters."""
+
+
+class Extraction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table ``[extract]`` of a profile."""
+
+    grammar: Literal["strict", "released"] = "strict"
+    """How much may stand beside the tags; see the module."""
+    think: Literal["required", "optional"] = "required"
+    """Whether an answer without reasoning is valid."""
+    prefilled_think: bool = False
+    """Whether a completion may begin inside its think block, the chat template having written
+    ``<think>``. Where the item's prompt ends with ``<think>`` it always may."""
+    max_chars: Annotated[int, msgspec.Meta(ge=16, le=4_194_304)] = 32_768
+    """Longer completions are TOO_LONG."""
+    max_words: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Completions of more words are TOO_LONG; 0: no limit but ``max_chars``."""
+    gate_contradiction: bool = False
+    """Whether reasoning that concludes another class makes the item invalid."""
+    pattern: str | None = None
+    """RE2 expression with one group that holds the answer, in place of the tags."""
+
+
+def read(item: Item, rules: Extraction, vocabulary: Vocabulary) -> Answer:
+    """What the completion claims. Never raises for any text."""
+    completion = item.completion
+    text = completion if isinstance(completion, str) else text_of(completion)
+    if len(text) > rules.max_chars:
+        return Answer(Reason.TOO_LONG)
+    if not text.isascii():
+        if _many_marks(text):
+            return Answer(Reason.MALFORMED)
+        text = unicodedata.normalize("NFC", text)
+    if rules.max_words and count_words(text) > rules.max_words:
+        return Answer(Reason.TOO_LONG, text=text)
+    if rules.pattern is not None:
+        return _by_pattern(text, rules, vocabulary)
+    parts = TAG.split(text)
+    tags = parts[1::2]
+    if tags != _TIDY:
+        tags = [tag.lower() for tag in tags]
+        if tags[:1] == ["/think"] and "think" not in tags and _prefilled(item, rules):
+            parts = ["", "think", *parts]
+            tags.insert(0, "think")
+    reason = _structure(tags, parts, rules)
+    if reason is not Reason.OK:
+        return Answer(reason, text=text, parts=parts)
+    think = parts[2] if len(parts) == 9 else " ".join(parts[2:-4:4])
+    return _claim(parts[-3], think, text, parts, rules, vocabulary)
+
+
+def text_of(completion: Sequence[Message] | str | None) -> str:
+    """A completion as one string: of messages, the last of the assistant's; "" where none is."""
+    if completion is None or isinstance(completion, str):
+        return completion or ""
+    for message in reversed(completion):
+        if message.role == "assistant":
+            content = message.content
+            if content is None or isinstance(content, str):
+                return content or ""
+            return "".join(part.text for part in content if part.text is not None)
+    return ""
+
+
+def _many_marks(text: str) -> bool:
+    """Whether more than ``_MARKS`` combining marks follow each other."""
+    for found in _BEYOND_LATIN.finditer(text):
+        if found.end() - found.start() > _MARKS:
+            run = 0
+            for character in found.group():
+                run = run + 1 if unicodedata.combining(character) else 0
+                if run > _MARKS:
+                    return True
+    return False
+
+
+def _prefilled(item: Item, rules: Extraction) -> bool:
+    if rules.prefilled_think:
+        return True
+    prompt = item.prompt
+    if prompt is None:
+        return False
+    if not isinstance(prompt, str):
+        prompt = text_of(prompt)
+    return prompt[-64:].rstrip().lower().endswith("<think>")
+
+
+def _structure(tags: list[str], parts: list[str], rules: Extraction) -> Reason:
+    """Whether the tags (lower case) stand as the grammar wants them."""
+    if tags != _TIDY:
+        answers = tags.count("answer")
+        if answers != 1:
+            if answers:
+                return Reason.SEVERAL_ANSWERS
+            return Reason.MALFORMED if "/answer" in tags else Reason.NO_ANSWER
+        opened, closed = tags[:-2:2], tags[1:-2:2]
+        thinks = len(opened)
+        if (
+            tags[-2:] != ["answer", "/answer"]
+            or len(closed) != thinks
+            or opened.count("think") != thinks
+            or closed.count("/think") != thinks
+            or (thinks == 0 and rules.think == "required")
+            or (thinks > 1 and rules.grammar == "strict")
+        ):
+            return Reason.MALFORMED
+    outside = parts[-1:] if rules.grammar == "released" else parts[::4]
+    for gap in outside:
+        if gap and gap.strip(BLANKS):
+            return Reason.MALFORMED
+    return Reason.OK
+
+
+def _claim(
+    claimed: str,
+    think: str,
+    text: str,
+    parts: Sequence[str],
+    rules: Extraction,
+    vocabulary: Vocabulary,
+) -> Answer:
+    label = vocabulary.read(claimed)
+    if label is None:
+        blank = not claimed.strip(BLANKS)
+        reason = Reason.NO_ANSWER if blank else Reason.ANSWER_NOT_IN_VOCABULARY
+        return Answer(reason, None, think, text, False, parts)
+    contradiction = contradicts(think, label, vocabulary)
+    gated = contradiction and rules.gate_contradiction
+    reason = Reason.CONTRADICTION if gated else Reason.OK
+    return Answer(reason, label, think, text, contradiction, parts)
+
+
+def _by_pattern(text: str, rules: Extraction, vocabulary: Vocabulary) -> Answer:
+    """The answer as the one match of the profile's expression; the reasoning is what precedes."""
+    import re2
+
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # lone surrogates: RE2 reads UTF-8
+        return Answer(Reason.MALFORMED, text=text)
+    found = None
+    for match in re2.finditer(rules.pattern, text):
+        if found is not None:
+            return Answer(Reason.SEVERAL_ANSWERS, text=text)
+        found = match
+    if found is None or found.group(1) is None:
+        return Answer(Reason.NO_ANSWER, text=text)
+    return _claim(found.group(1), text[: found.start()], text, (), rules, vocabulary)

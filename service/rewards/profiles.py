@@ -1,0 +1,232 @@
+"""Profiles: named, versioned recipes for a reward, and the pipeline's one way to use them.
+
+The file format is documented in ``service.rewards.recipe``. A profile's digest covers everything
+in its recipe that decides a reward, defaults included; the description and comments do not count.
+What it does not cover: the world models asked (each component of a result names its own digest)
+and the gene table behind ``mention``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from service.rewards import files, soundness
+from service.rewards.compose import Composition, Part
+from service.rewards.core import Answer, Item, Query, Reason, Result, Verdict
+from service.rewards.errors import ProfileFault
+from service.rewards.examples import example_item
+from service.rewards.extract import read
+from service.rewards.recipe import Fault, Recipe, resolve
+from service.rewards.verifiers import judge_class
+from service.rewards.verifiers.asked import AskedOptions
+from service.rewards.vocabulary import VocabularyFault, vocabulary_of
+from worldmodels.genes import GeneResolver
+
+SEMANTICS: Final = 1
+"""Raised whenever the code gives another reward for the same recipe, so that digests change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A recipe ready to use. Immutable, and safe to share between threads.
+
+    Attributes:
+        name: the file's stem.
+        version: as the file says.
+        digest: ``sha256:…`` over the resolved recipe.
+        description: one line.
+        task_types: accepted task types; () accepts any, and items without a task.
+        selectors: the (model selector, relation) pairs that it asks.
+        range: least and greatest reward.
+    """
+
+    name: str
+    version: str
+    digest: str
+    description: str
+    task_types: tuple[str, ...]
+    selectors: tuple[tuple[str, str], ...]
+    range: tuple[float, float]
+    recipe: Recipe
+    composition: Composition
+    genes: GeneResolver
+
+    def fault(self, item: Item) -> tuple[Reason, str] | None:
+        """What makes the item impossible to judge, whatever its completion says."""
+        task = item.task
+        if self.task_types:
+            wanted = " or ".join(self.task_types)
+            if task is None:
+                message = f"task: missing; profile {self.name!r} needs a task of type {wanted}"
+                return Reason.TASK_MISMATCH, message
+            tag = task.__struct_config__.tag
+            if tag not in self.task_types:
+                message = f"task.type: {tag!r}, but profile {self.name!r} judges {wanted}"
+                return Reason.TASK_MISMATCH, message
+        try:
+            vocabulary = vocabulary_of(task)
+        except VocabularyFault as fault:
+            return Reason.BAD_ITEM, str(fault)
+        for part in self.composition.parts:
+            found = part.judge.fault(item, vocabulary)
+            if found is not None:
+                return found
+        return None
+
+    def read(self, item: Item) -> Answer:
+        """What the completion claims, for an item that ``fault`` passes."""
+        return read(item, self.recipe.extract, vocabulary_of(item.task))
+
+    def queries(self, item: Item) -> tuple[Query, ...]:
+        """The questions to world models, by the task alone."""
+        found: tuple[Query, ...] = ()
+        for part in self.composition.parts:
+            found += part.judge.queries(item)
+        return found
+
+    def compose(self, item: Item, answer: Answer, verdicts: Sequence[Verdict]) -> Result:
+        """The reward. ``verdicts`` answer ``queries(item)``; () will do for an invalid answer."""
+        if answer.reason is not Reason.OK:
+            return self.composition.invalid(item, answer)
+        components = []
+        at = 0
+        for part in self.composition.parts:
+            judge = part.judge
+            end = at + len(judge.queries(item))
+            components.append(judge.score(item, answer, tuple(verdicts[at:end])))
+            at = end
+        if at != len(verdicts):
+            raise ValueError(f"{len(verdicts)} verdicts for {at} queries")
+        return self.composition.result(item, answer, components)
+
+    def with_model(self, model: str) -> Profile:
+        """The same recipe with its soft components bound to one served model by name.
+
+        Hard components (measured effects) keep theirs, unless the profile has no other.
+
+        Raises:
+            ProfileFault: the profile asks no world model.
+        """
+        options = self.recipe.options
+        asked = [made for made in options if isinstance(made, AskedOptions)]
+        soft = [made for made in asked if made.score != "hard"] or asked
+        if not soft:
+            raise ProfileFault(
+                f"profile {self.name!r} asks no world model, so it cannot be bound to {model!r}"
+            )
+        bound = tuple(
+            msgspec.structs.replace(made, model=model) if any(made is one for one in soft) else made
+            for made in options
+        )
+        recipe = msgspec.structs.replace(self.recipe, options=bound)
+        return build(self.name, recipe, self.genes)
+
+    def describe(self) -> dict[str, object]:
+        """For ``GET /v1/profiles/{name}``: the resolved recipe and a request that works."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "digest": self.digest,
+            "description": self.description,
+            "task_types": list(self.task_types),
+            "range": list(self.range),
+            "models": [
+                {"model": model, "relation": relation} for model, relation in self.selectors
+            ],
+            "recipe": _plain(self.recipe),
+            "example": {"profile": self.name, "items": [self.example()]},
+        }
+
+    def example(self) -> dict[str, object]:
+        """One item that this profile judges, as JSON data."""
+        options = [type(part.judge).__name__ for part in self.composition.parts]
+        return example_item(self.task_types, truth="AnswerJudge" in options)
+
+
+def build(name: str, recipe: Recipe, genes: GeneResolver) -> Profile:
+    """A recipe made ready to use.
+
+    Raises:
+        Fault: the recipe is unsound (see ``soundness``).
+    """
+    parts = tuple(_part(recipe, index, genes) for index in range(len(recipe.components)))
+    span = soundness.check(recipe, parts)
+    selectors = dict.fromkeys(pair for part in parts for pair in part.judge.selectors)
+    return Profile(
+        name=name,
+        version=recipe.version,
+        digest=_digest(name, recipe),
+        description=recipe.description,
+        task_types=recipe.tasks,
+        selectors=tuple(selectors),
+        range=span,
+        recipe=recipe,
+        composition=Composition(recipe.compose.operator, recipe.compose.floor, parts),
+        genes=genes,
+    )
+
+
+def _part(recipe: Recipe, index: int, genes: GeneResolver) -> Part:
+    component = recipe.components[index]
+    counts = component.role in ("primary", "auxiliary")
+    weight = component.weight if counts else 0.0
+    try:
+        kind = judge_class(component.verifier)
+        judge = kind(component.name, weight, recipe.options[index], genes)
+        if kind.tasks is not None and set(recipe.tasks) <= set(kind.tasks):
+            judge.bind(recipe.tasks)
+    except ProfileFault as fault:
+        key = str(fault).partition(":")[0]
+        raise Fault(str(fault), "component", index, key) from None
+    return Part(judge, component.role, weight, component.on_missing, component.at_least or 0.0)
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as JSON data, in the shape of its file."""
+    made: dict[str, Any] = msgspec.to_builtins(recipe)
+    shared, options = made.pop("components"), made.pop("options")
+    made["component"] = [{**one, **own} for one, own in zip(shared, options, strict=True)]
+    return made
+
+
+def _digest(name: str, recipe: Recipe) -> str:
+    plain = {"name": name, "semantics": SEMANTICS, **_plain(recipe)}
+    del plain["description"], plain["compose"]["range"]  # neither decides a reward
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_profiles(
+    folder: Path | None = None, genes: GeneResolver | None = None
+) -> dict[str, Profile]:
+    """The shipped profiles and those of a user's folder, by name.
+
+    Args:
+        folder: ``*.toml`` files; may extend shipped ones.
+        genes: resolves other names of genes for ``mention``; without it names stand as they are.
+
+    Raises:
+        ProfileFault: the first fault found, with file, line, key and what to do.
+    """
+    sources = files.read_sources(folder)
+    resolver = genes if genes is not None else GeneResolver()
+    profiles = {}
+    for name, source in sources.items():
+        try:
+            profiles[name] = build(name, resolve(files.merged(name, sources)), resolver)
+        except Fault as fault:
+            raise source.fault(fault) from None
+    return profiles
+
+
+def pinned(name: str) -> tuple[str, str | None]:
+    """``"rbio-mlp@sha256:…"`` as name and digest; None where no digest is pinned."""
+    name, at, digest = name.partition("@")
+    return name, digest if at else None

@@ -1,0 +1,159 @@
+"""A profile's TOML as data, and what makes it wrong.
+
+    extends = "rbio-mlp"           # optional: start from a shipped profile (or another of yours)
+    description = "…"
+    version = "1"
+    tasks = ["perturbation.de"]    # accepted task types; [] accepts any, and items without a task
+
+    [extract]                      # keys and defaults: service.rewards.extract.Extraction
+    think = "required"
+
+    [compose]
+    operator = "mean"              # sum | mean | product | min | lexi_sum | first_ok
+    floor = 0.0                    # reward of an invalid completion, at most 0
+    range = [0.0, 1.0]             # optional: checked against what the recipe can earn
+
+    [[component]]
+    name = "perturbation.de"       # unique; the key in results
+    verifier = "perturbation"      # service.rewards.verifiers.VERIFIERS
+    role = "primary"               # primary | auxiliary | report | gate
+    weight = 1.0
+    on_missing = "null"            # null | drop | floor
+    at_least = 0.9                 # gates only
+    model = "family:pair-mlp"      # … and the keys of the verifier's own options
+
+With ``extends`` the tables merge key by key, components by name, and a component with
+``remove = true`` is taken out. The file's stem is the profile's name. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+
+from service.rewards.compose import OnMissing, Operator, Role
+from service.rewards.core import TASK_TYPES
+from service.rewards.errors import ProfileFault, nearest
+from service.rewards.extract import Extraction
+from service.rewards.verifiers import judge_class
+
+_Table = TypeVar("_Table", bound=msgspec.Struct)
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
+
+
+class ComposeRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table ``[compose]``."""
+
+    operator: Operator = "mean"
+    floor: Annotated[float, msgspec.Meta(ge=-1e6, le=0.0)] = 0.0
+    range: tuple[float, float] | None = None
+
+
+class ComponentRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of ``[[component]]`` that every verifier shares."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    verifier: str
+    role: Role = "primary"
+    weight: Annotated[float, msgspec.Meta(ge=0.0, le=1e6)] = 1.0
+    on_missing: OnMissing = "null"
+    at_least: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] | None = None
+
+
+class Recipe(msgspec.Struct, frozen=True):
+    """A resolved profile: every default filled in."""
+
+    description: str
+    version: str
+    tasks: tuple[str, ...]
+    extract: Extraction
+    compose: ComposeRecipe
+    components: tuple[ComponentRecipe, ...]
+    options: tuple[msgspec.Struct, ...]
+    """The verifier's own options, one struct for each component."""
+
+
+class Fault(Exception):
+    """Where in a recipe something is wrong; becomes a ``ProfileFault`` that names file and line."""
+
+    def __init__(self, message: str, table: str = "", index: int | None = None, key: str = ""):
+        super().__init__(message)
+        self.message, self.table, self.index, self.key = message, table, index, key
+
+
+_TOP: Final = ("description", "version", "tasks", "extract", "compose", "component")
+
+
+def resolve(raw: Mapping[str, Any]) -> Recipe:
+    """A merged TOML document as a recipe.
+
+    Raises:
+        Fault: an unknown key, a wrong type, a value out of range.
+    """
+    _known(raw, _TOP, "", None)
+    tasks = _tasks(raw.get("tasks", []))
+    entries = raw.get("component", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise Fault("component: write each component as a [[component]] table", key="component")
+    parsed = [_component(entry, index) for index, entry in enumerate(entries)]
+    for key in ("description", "version"):
+        if not isinstance(raw.get(key, ""), str):
+            raise Fault(f"{key}: expected a string, got {raw[key]!r}", key=key)
+    return Recipe(
+        raw.get("description", "").strip(),
+        raw.get("version", "1"),
+        tasks,
+        _table(raw.get("extract", {}), Extraction, "extract", None),
+        _table(raw.get("compose", {}), ComposeRecipe, "compose", None),
+        tuple(component for component, _ in parsed),
+        tuple(options for _, options in parsed),
+    )
+
+
+def _tasks(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(task, str) for task in value):
+        raise Fault(f"tasks: expected a list of task types, got {value!r}", key="tasks")
+    for task in value:
+        if task not in TASK_TYPES:
+            raise Fault(f"tasks: unknown {task!r}{nearest(task, TASK_TYPES)}", key="tasks")
+    if len(set(value)) != len(value):
+        raise Fault("tasks: a task type is named twice", key="tasks")
+    return tuple(value)
+
+
+def _component(entry: dict[str, Any], index: int) -> tuple[ComponentRecipe, msgspec.Struct]:
+    shared_keys = ComponentRecipe.__struct_fields__
+    if not isinstance(entry.get("verifier"), str):
+        raise Fault("verifier: missing, or not a string", "component", index, "verifier")
+    try:
+        options_type = judge_class(entry["verifier"]).Options
+    except ProfileFault as fault:
+        raise Fault(str(fault), "component", index, "verifier") from None
+    own_keys = options_type.__struct_fields__
+    _known(entry, (*shared_keys, *own_keys), "component", index)
+    shared = {key: value for key, value in entry.items() if key in shared_keys}
+    own = {key: value for key, value in entry.items() if key in own_keys}
+    component = _table(shared, ComponentRecipe, "component", index)
+    return component, _table(own, options_type, "component", index)
+
+
+def _known(entry: Mapping[str, Any], keys: tuple[str, ...], table: str, index: int | None) -> None:
+    for key in entry:
+        if key not in keys:
+            raise Fault(f"unknown key {key!r}{nearest(key, keys)}", table, index, key)
+
+
+def _table(entry: Any, kind: type[_Table], table: str, index: int | None) -> _Table:
+    if not isinstance(entry, dict):
+        raise Fault(f"{table}: expected a table, got {entry!r}", key=table)
+    _known(entry, kind.__struct_fields__, table, index)
+    try:
+        return msgspec.convert(entry, kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$.")
+        key = path.split("`")[0].split("[")[0]
+        found = f", got {entry[key]!r}" if key in entry else ""
+        raise Fault(f"{key}: {message}{found}".lstrip(": "), table, index, key) from None

@@ -1,0 +1,150 @@
+"""A verifier that puts one yes/no question to one world model and scores the answer by it.
+
+With p = P(positive class) ("yes", or "up" for directions), the score is by ``score``:
+
+* ``prob``: p if the answer is the positive class, 1 − p if it is the other (rbio's soft reward);
+* ``raw``: the same with the family's own score before calibration, as rbio's TF reward takes n;
+* ``hard``: 1 if the answer is the class that p says, else 0; p = 0.5 says nothing.
+
+The question depends on the task alone. Where the truth of the request is evidence too, it is
+asked first or last by the order of ``evidence``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from service.rewards.core import (
+    ERRORS,
+    REASON_OF_STATUS,
+    Answer,
+    Component,
+    Item,
+    Query,
+    Reason,
+    SoftLabels,
+    Verdict,
+)
+from service.rewards.errors import ProfileFault
+from service.rewards.truth import confidences, hard_label, truth_fault
+from service.rewards.verifiers.judge import Fault, Judge
+from service.rewards.vocabulary import Vocabulary, vocabulary_of
+from worldmodels.genes import GeneResolver
+
+
+class AskedOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of a component that asks a world model."""
+
+    model: Annotated[str, msgspec.Meta(min_length=1)]
+    """A served model's name, ``family:NAME``, or ``*``."""
+    relation: str | None = None
+    """The relation asked; without it the task's own."""
+    score: Literal["prob", "raw", "hard"] = "prob"
+    min_gap: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.0
+    """Answers whose scores differ by less than this (|2p−1|) are LOW_CONFIDENCE."""
+    evidence: tuple[Literal["truth", "model"], ...] = ("model",)
+    """What is believed, in order; only ``score = "hard"`` may believe the truth."""
+
+
+class AskedJudge(Judge):
+    """What ``perturbation`` and ``pair`` have in common."""
+
+    Options = AskedOptions
+
+    def __init__(self, name: str, weight: float, options: AskedOptions, genes: GeneResolver):
+        super().__init__(name, weight, options, genes)
+        self.options = options
+        self.hard = options.score == "hard"
+        self.gap = 1.0 if self.hard else options.min_gap
+        if not options.evidence or len(set(options.evidence)) != len(options.evidence):
+            raise ProfileFault('evidence: expected ["truth", "model"] in some order, each once')
+        if "truth" in options.evidence and not self.hard:
+            raise ProfileFault(
+                'evidence: only score = "hard" may believe the truth; '
+                "use the verifier answer for soft labels"
+            )
+
+    def bind(self, task_types: tuple[str, ...]) -> None:
+        """The relations asked for these task types."""
+        wanted = (self.options.relation,) if self.options.relation else task_types
+        if "model" in self.options.evidence:
+            self.selectors = tuple((self.options.model, name) for name in wanted if name)
+
+    def fault(self, item: Item, vocabulary: Vocabulary) -> Fault | None:
+        """BAD_ITEM for a question without its genes, BAD_TRUTH for a truth that is needed."""
+        if "truth" in self.options.evidence and (found := truth_fault(item, vocabulary)):
+            return found
+        return self.task_fault(item)
+
+    def task_fault(self, item: Item) -> Fault | None:
+        """BAD_ITEM for a question without its genes."""
+        raise NotImplementedError
+
+    def question(self, item: Item) -> Query:
+        """The one question that the item's task puts."""
+        raise NotImplementedError
+
+    def queries(self, item: Item) -> tuple[Query, ...]:
+        """One question, or none where the request's truth settles it."""
+        evidence = self.options.evidence
+        if evidence[0] == "truth" and (len(evidence) == 1 or item.truth is not None):
+            return ()
+        return (self.question(item),)
+
+    def score(self, item: Item, answer: Answer, verdicts: tuple[Verdict, ...]) -> Component:
+        """Believe the first evidence that has an opinion."""
+        component = self._by_truth(item, answer) if not verdicts else None
+        if component is None:
+            component = self._by_model(item, answer, verdicts[0])
+            if (
+                component.score is None
+                and self.options.evidence[1:] == ("truth",)
+                and component.status not in ERRORS
+                and item.truth is not None
+            ):
+                return self._by_truth(item, answer)
+        return component
+
+    def certainty(self, component: Component) -> float:
+        """1 for hard verdicts, |2p−1| for soft ones."""
+        return 1.0 if self.hard else super().certainty(component)
+
+    def _by_truth(self, item: Item, answer: Answer) -> Component:
+        truth = item.truth
+        if truth is None:
+            return self.missing(Reason.NO_TRUTH)
+        vocabulary = vocabulary_of(item.task)
+        if isinstance(truth, SoftLabels):
+            known = confidences(truth, vocabulary)
+            best = max(known.values())
+            if list(known.values()).count(best) > 1:
+                return self.missing(Reason.LOW_CONFIDENCE)
+            return Component(self.name, float(known[answer.label or ""] == best), self.weight)
+        right = hard_label(truth, vocabulary) == answer.label
+        return Component(self.name, float(right), self.weight)
+
+    def _by_model(self, item: Item, answer: Answer, verdict: Verdict) -> Component:
+        made = Component(self.name, None, self.weight)
+        made.cached = verdict.cached
+        spec = verdict.model
+        if spec is not None:
+            made.model, made.version, made.digest = spec.name, spec.version, spec.digest
+        if verdict.status != 0 or verdict.reason is not None:
+            made.status = (verdict.reason or REASON_OF_STATUS[verdict.status]).value
+            return made
+        p = verdict.p
+        believed = verdict.raw if self.options.score == "raw" else p
+        if p is None or believed is None or not (0.0 <= p <= 1.0 and 0.0 <= believed <= 1.0):
+            made.status = Reason.MODEL_ERROR.value
+            return made
+        made.p, made.p0, made.uncertainty = p, verdict.p0, verdict.uncertainty
+        if abs(2.0 * believed - 1.0) < self.options.min_gap or (self.hard and p == 0.5):
+            made.status = Reason.LOW_CONFIDENCE.value
+            return made
+        if self.hard:
+            believed = float(p > 0.5)
+        positive = vocabulary_of(item.task).positive
+        made.score = believed if answer.label == positive else 1.0 - believed
+        return made

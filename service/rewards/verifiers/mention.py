@@ -1,0 +1,140 @@
+"""Does the reasoning name what the question is about? The share of keywords that it names.
+
+As released by rbio (share of the keywords that occur in the think text), except that a keyword
+counts only as a whole token ("AR" is not in "PARP1"), only where the reasoning is prose (at least
+``min_prose`` different words besides the keywords; a bare list of them earns nothing), and also
+under the gene's other names. Letter case is ignored where a name cannot be an English word, so
+that "aars" and "calreticulin" count while "was" does not name WAS; other names of one or two
+letters are left out ("KD" is an alias of AR and a knockdown in every abstract).
+
+``keywords: null`` is no opinion (NO_KEYWORDS); an explicit empty list is 1.0 as released. What the
+reasoning says *about* a gene is not looked at.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Annotated, Final, NamedTuple
+
+import msgspec
+
+from service.rewards.core import Answer, Component, Item, Reason, Verdict
+from service.rewards.verifiers.english import ENGLISH
+from service.rewards.verifiers.judge import Fault, Judge
+from service.rewards.vocabulary import Vocabulary
+from worldmodels.core import Status
+from worldmodels.genes import GeneResolver
+
+MAX_KEYWORDS: Final = 64
+MAX_CHARS: Final = 200
+
+
+class MentionOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of a ``mention`` component."""
+
+    min_prose: Annotated[int, msgspec.Meta(ge=0)] = 5
+    """Different words besides the keywords that make reasoning prose."""
+
+
+class Names(NamedTuple):
+    """How one keyword may be written."""
+
+    verbatim: tuple[str, ...]
+    """To be found as they stand."""
+    folded: tuple[str, ...]
+    """In lower case, to be found in the lower-cased text."""
+
+
+class MentionJudge(Judge):
+    """Share of keywords that the reasoning names, in [0, 1]."""
+
+    Options = MentionOptions
+    textual = True
+
+    def __init__(self, name: str, weight: float, options: MentionOptions, genes: GeneResolver):
+        super().__init__(name, weight, options, genes)
+        self.options = options
+        self.names = functools.lru_cache(maxsize=16_384)(functools.partial(names_of, genes=genes))
+
+    def fault(self, item: Item, vocabulary: Vocabulary) -> Fault | None:
+        """BAD_ITEM for blank, overlong or too many keywords."""
+        keywords = item.keywords or ()
+        if len(keywords) > MAX_KEYWORDS:
+            return Reason.BAD_ITEM, f"keywords: at most {MAX_KEYWORDS}, got {len(keywords)}"
+        for index, keyword in enumerate(keywords):
+            if not keyword.strip() or len(keyword) > MAX_CHARS:
+                found = f"expected 1 to {MAX_CHARS} characters, got {keyword[:20]!r}"
+                return Reason.BAD_ITEM, f"keywords[{index}]: {found}"
+        return None
+
+    def score(self, item: Item, answer: Answer, verdicts: tuple[Verdict, ...]) -> Component:
+        """Share of keywords named."""
+        keywords = item.keywords
+        if keywords is None:
+            return self.missing(Reason.NO_KEYWORDS)
+        if not keywords:
+            return Component(self.name, 1.0, self.weight)
+        think = answer.think
+        lower = think.lower()
+        named = sum([mentions(self.names(keyword), think, lower) for keyword in keywords])
+        if named and not is_prose(lower, keywords, self.options.min_prose):
+            named = 0
+        return Component(self.name, named / len(keywords), self.weight)
+
+
+def names_of(keyword: str, genes: GeneResolver) -> Names:
+    """Every form under which a keyword counts."""
+    keyword = keyword.strip()
+    forms = [keyword]
+    symbol, status = genes.resolve(keyword)
+    if status is Status.OK:
+        others = (symbol, *genes.aliases(symbol))
+        forms += [
+            form for form in others if len(form) > 2 and form != keyword and form not in ENGLISH
+        ]
+    folded = {form.lower() for form in forms if not could_be_english(form)}
+    verbatim = [keyword] + [form for form in forms[1:] if form.lower() not in folded]
+    return Names(tuple(verbatim), tuple(sorted(folded)))
+
+
+def could_be_english(form: str) -> bool:
+    """Whether a name, written in lower case, could be a common word.
+
+    Names in lower case already are words of their own right; digits, several words and length
+    beyond 3 letters speak for a name, unless the list of English gene symbols says otherwise.
+    """
+    if form == form.lower() or not form.isalpha():
+        return False
+    return len(form) <= 3 or form.lower() in ENGLISH
+
+
+def mentions(names: Names, think: str, lower: str) -> bool:
+    """Whether a text names a keyword under any of its forms."""
+    for form in names.verbatim:
+        if form in think and _token(form).search(think):
+            return True
+    for form in names.folded:  # noqa: SIM110 - three times slower as a generator
+        if form in lower and _token(form).search(lower):
+            return True
+    return False
+
+
+def is_prose(lower: str, keywords: list[str], minimum: int) -> bool:
+    """Whether a lower-cased text holds ``minimum`` different words besides the keywords."""
+    needed = minimum + sum([1 + keyword.count(" ") for keyword in keywords])
+    words = set(lower[:1000].split())
+    if len(words) < needed:
+        words = set(_WORD.findall(lower))
+    own = {word for keyword in keywords for word in _WORD.findall(keyword.lower())}
+    return sum(word.isalpha() and word not in own for word in words) >= minimum
+
+
+_WORD: Final = re.compile(r"[^\W\d_]+")
+
+
+@functools.lru_cache(maxsize=16_384)
+def _token(form: str) -> re.Pattern[str]:
+    """``form`` between token boundaries; begins with the literal, which the engine jumps to."""
+    escaped = re.escape(form)
+    return re.compile(rf"{escaped}(?<!\w{escaped})(?!\w)")
