@@ -1,0 +1,142 @@
+"""HTTP ways to a server, blocking and asyncio, over httpx.
+
+Connections are kept and reused. ``timeout`` bounds connecting, sending and the first byte each,
+and the body as a whole. httpx is imported when the first client connects.
+
+Limits: HTTP/1.1; a server that drips its response headers byte by byte is not bounded by the
+total.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+from softverifier.exchange import Ask
+from softverifier.http_messages import message_of, reply_of
+from softverifier.items import ItemLike, encoded
+from softverifier.options import Options
+from softverifier.patience import Fault
+
+if TYPE_CHECKING:
+    import httpx
+
+MOST_CONNECTIONS: Final = 64
+
+
+def encode(item: ItemLike) -> tuple[bytes, int]:
+    """The item as JSON, and its size."""
+    body = encoded(item)
+    return body, len(body)
+
+
+class HttpChannel:
+    """Blocking; safe for use from many threads."""
+
+    def __init__(self, options: Options) -> None:
+        import httpx
+
+        self._httpx = httpx
+        self._client = httpx.Client(**_settings(options))
+
+    encode = staticmethod(encode)
+
+    def perform(self, ask: Ask) -> Any:
+        """Send and wait.
+
+        Raises:
+            Fault: no success.
+        """
+        message = message_of(ask)
+        end = time.monotonic() + ask.timeout
+        try:
+            with self._client.stream(
+                message.method, message.path, content=message.body, timeout=ask.timeout
+            ) as response:
+                parts = []
+                for part in response.iter_bytes():
+                    parts.append(part)
+                    if time.monotonic() > end:
+                        raise Fault(f"no answer within {ask.timeout:.1f} s", retryable=True)
+                return reply_of(ask, response.status_code, response.headers, b"".join(parts))
+        except self._httpx.RequestError as error:
+            raise _fault(error, ask.timeout) from error
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._client.close()
+
+
+class AsyncHttpChannel:
+    """asyncio; one pool of connections for each event loop, since sockets belong to a loop."""
+
+    def __init__(self, options: Options) -> None:
+        import httpx
+
+        self._httpx = httpx
+        self._options = options
+        self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    encode = staticmethod(encode)
+
+    async def perform(self, ask: Ask) -> Any:
+        """Send and wait.
+
+        Raises:
+            Fault: no success.
+        """
+        message = message_of(ask)
+        sending = self._client().request(
+            message.method, message.path, content=message.body, timeout=ask.timeout
+        )
+        try:
+            response = await asyncio.wait_for(sending, ask.timeout)
+        except asyncio.TimeoutError as error:
+            raise Fault(f"no answer within {ask.timeout:.1f} s", retryable=True) from error
+        except self._httpx.RequestError as error:
+            raise _fault(error, ask.timeout) from error
+        return reply_of(ask, response.status_code, response.headers, response.content)
+
+    def _client(self) -> httpx.AsyncClient:
+        loop = asyncio.get_running_loop()
+        found = self._pools.get(loop)
+        if found is None:
+            found = self._pools[loop] = self._httpx.AsyncClient(**_settings(self._options))
+        return found
+
+    async def close(self) -> None:
+        """Close the connections of the running loop; those of loops that ended are gone."""
+        found = self._pools.pop(asyncio.get_running_loop(), None)
+        if found is not None:
+            await found.aclose()
+
+
+def _settings(options: Options) -> dict[str, Any]:
+    import httpx
+
+    settings: dict[str, Any] = {
+        "base_url": options.url,
+        "headers": {"content-type": "application/json", **options.sent_headers},
+        "limits": httpx.Limits(
+            max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS
+        ),
+    }
+    if options.ca_file is not None:
+        import ssl
+
+        settings["verify"] = ssl.create_default_context(cafile=options.ca_file)
+    return settings
+
+
+def _fault(error: httpx.RequestError, timeout: float) -> Fault:
+    import httpx
+
+    if isinstance(error, httpx.TimeoutException):
+        return Fault(f"no answer within {timeout:.1f} s", retryable=True)
+    return Fault(
+        f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, retryable=True
+    )

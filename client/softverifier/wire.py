@@ -1,0 +1,249 @@
+"""JSON items as protobuf items, protobuf results as rewards: the same meaning, the same bits.
+
+Numbers stay doubles. What the protobuf cannot say is a ``BadItem`` (a task field that no task
+type has), never dropped in silence; a truth of a form without a field of its own travels as JSON
+text. Limits: of content parts only text travels, of a prompt of messages only what the assistant
+has begun (a prefilled ``<think>``).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from softverifier._pb import rewards_pb2 as pb
+from softverifier._pb import worldmodels_pb2 as models_pb
+from softverifier.items import BadItem, ItemLike, encoded, plain, without_lone_surrogates
+from softverifier.rewards import Component, Malformed, Prediction, Reward, checked
+
+ITEM_FIELDS: Final = ("completion", "task", "truth", "keywords", "id", "group", "prompt")
+_TEXTS: Final = ("type", "gene", "cell_line", "context", "question")
+_OPTIONAL: Final = ("score", "p", "p0", "uncertainty", "model", "version", "digest", "cached")
+
+
+def item_of(item: ItemLike) -> pb.Item:
+    """An item as protobuf.
+
+    Raises:
+        BadItem: it cannot be sent; the message names the field.
+    """
+    try:
+        return _item(plain(item))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, BadItem):
+            raise
+        first = error
+    try:
+        # Through JSON: numpy values become plain ones and lone surrogates U+FFFD.
+        return _item(json.loads(encoded(item)))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, BadItem):
+            raise
+        raise BadItem(f"item has a field of the wrong type: {first}") from None
+
+
+def _item(found: Mapping[str, Any]) -> pb.Item:
+    unknown = [key for key in found if key not in ITEM_FIELDS]
+    if unknown:
+        raise BadItem(f"item has no field {unknown[0]!r}; it has {', '.join(ITEM_FIELDS)}")
+    made = pb.Item(id=_label(found, "id"), group=_label(found, "group"))
+    completion = found.get("completion", "")
+    if isinstance(completion, str):
+        made.completion = completion
+    else:
+        made.completion_messages.extend(_message(message) for message in completion)
+    made.prompt = _prompt(found.get("prompt", ""))
+    if "task" in found:
+        made.task.CopyFrom(_task(found["task"]))
+    if "truth" in found:
+        made.truth.CopyFrom(_truth(found["truth"]))
+    if "keywords" in found:
+        made.has_keywords = True
+        made.keywords.extend(_texts("keywords", found["keywords"]))
+    return made
+
+
+def _label(found: Mapping[str, Any], name: str) -> str:
+    value = found.get(name, "")
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise BadItem(f"item.{name} is {type(value).__name__}, expected a string or whole number")
+    return str(value)
+
+
+def _message(message: object) -> pb.Message:
+    if not isinstance(message, Mapping):
+        raise BadItem(f"a message is {type(message).__name__}, expected role and content")
+    return pb.Message(role=message.get("role", "assistant"), content=_content(message))
+
+
+def _content(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text") or "" for part in content if isinstance(part, Mapping))
+
+
+def _prompt(prompt: object) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    if not isinstance(prompt, Sequence):
+        raise BadItem(f"item.prompt is {type(prompt).__name__}, expected text or messages")
+    # What counts of a prompt of messages is a reply that the template has already begun.
+    spoken = [m for m in prompt if isinstance(m, Mapping) and m.get("role") == "assistant"]
+    return _content(spoken[-1]) if spoken else ""
+
+
+def _texts(name: str, values: object) -> list[str]:
+    if isinstance(values, str) or not hasattr(values, "__iter__"):
+        raise BadItem(f"item.{name} is {type(values).__name__}, expected a list of strings")
+    return list(values)
+
+
+def _task(raw: object) -> pb.Task:
+    if not isinstance(raw, Mapping):
+        raise BadItem(f"item.task is {type(raw).__name__}, expected an object with a 'type'")
+    task = pb.Task()
+    for key, value in raw.items():
+        if key == "perturbation":
+            task.perturbation.extend([value] if isinstance(value, str) else _texts(key, value))
+        elif key in _TEXTS:
+            setattr(task, key, value)
+        elif key == "genes":
+            task.genes.extend(_texts("task.genes", value))
+        elif key == "classes":
+            task.classes.extend(_texts("task.classes", value))
+        elif key == "synonyms":
+            for label, words in value.items():
+                task.synonyms[label].values.extend(_texts("task.synonyms", words))
+        else:
+            raise BadItem(f"item.task has a field {key!r} that no task type has")
+    return task
+
+
+def _truth(raw: Any) -> pb.Truth:
+    if isinstance(raw, str):
+        return pb.Truth(label=raw)
+    if isinstance(raw, bool):
+        return pb.Truth(boolean=raw)
+    if isinstance(raw, float) or (isinstance(raw, int) and abs(raw) <= 1 << 53):
+        if not math.isfinite(raw):
+            raise BadItem(f"item.truth is {raw}; leave it out or use None")
+        return pb.Truth(number=raw)
+    if isinstance(raw, Mapping) and set(raw) == {"classes", "confidences"}:
+        confidences = [float(value) for value in raw["confidences"]]
+        if not all(map(math.isfinite, confidences)):
+            raise BadItem("item.truth.confidences holds a number that is not finite")
+        classes = _texts("truth.classes", raw["classes"])
+        return pb.Truth(soft_labels=pb.SoftLabels(classes=classes, confidences=confidences))
+    return pb.Truth(json=encoded({"truth": raw}).decode()[len('{"truth":') : -1])
+
+
+def reward_of(result: pb.Result) -> Reward:
+    """A result as a reward.
+
+    Raises:
+        Malformed: status and number do not agree.
+    """
+    return checked(
+        Reward(
+            id=result.id or None,
+            status=result.status,
+            reward=result.reward if result.HasField("reward") else None,
+            weight=result.weight,
+            answer=result.answer if result.HasField("answer") else None,
+            reason=result.reason,
+            components=tuple(_component(part) for part in result.components),
+            retryable=result.retryable,
+            contradiction=result.contradiction,
+            message=result.message or None,
+        )
+    )
+
+
+def _component(part: pb.Component) -> Component:
+    given: dict[str, Any] = {
+        name: getattr(part, name) if part.HasField(name) else None for name in _OPTIONAL
+    }
+    return Component(name=part.name, weight=part.weight, status=part.status, **given)
+
+
+def context_of(context: Mapping[str, Any]) -> pb.Context:
+    """Run, step and split."""
+    return pb.Context(
+        run=without_lone_surrogates(context.get("run", "")),
+        step=context.get("step"),
+        split=without_lone_surrogates(context.get("split", "")),
+    )
+
+
+def predict_request(
+    model: str,
+    relation: str,
+    subjects: Sequence[str],
+    objects: Sequence[str],
+    context: str | Sequence[str],
+) -> models_pb.PredictRequest:
+    """Columns of names as a dictionary-encoded request: every name is spelt once."""
+    places: dict[str, int] = {}
+    rows = [places.setdefault(name, len(places)) for name in subjects]
+    columns = [places.setdefault(name, len(places)) for name in objects]
+    request = models_pb.PredictRequest(
+        model=model,
+        relation=relation,
+        names=[without_lone_surrogates(name) for name in places],
+        subjects=rows,
+        objects=columns,
+    )
+    if isinstance(context, str):
+        request.context = context
+    else:
+        request.contexts.extend(context)
+    return request
+
+
+def prediction_of(response: models_pb.PredictResponse, rows: int) -> Prediction:
+    """A response as columns.
+
+    Raises:
+        Malformed: a column has not ``rows`` rows, or a status is unknown.
+    """
+    for name in ("p", "status", "p0", "uncertainty", "raw"):
+        length = len(getattr(response, name))
+        if length != rows and (length or name in ("p", "status")):
+            raise Malformed(f"{length} values in {name!r} for {rows} rows")
+    try:
+        status = tuple(models_pb.Status.Name(code) for code in response.status)
+    except ValueError as error:
+        raise Malformed(f"{error}; the server may be newer: upgrade") from error
+    return Prediction(
+        p=_finite(response.p),
+        status=status,
+        p0=_finite(response.p0) if response.p0 else None,
+        uncertainty=_finite(response.uncertainty) if response.uncertainty else None,
+        raw=_finite(response.raw) if response.raw else None,
+        model=response.model,
+        version=response.version,
+        digest=response.digest,
+    )
+
+
+def _finite(values: Sequence[float]) -> tuple[float | None, ...]:
+    return tuple(value if math.isfinite(value) else None for value in values)
+
+
+def model_of(model: models_pb.Model) -> dict[str, Any]:
+    """A listed model with the fields of ``GET /v1/models``."""
+    texts = ("name", "family", "version", "digest", "licence", "training", "calibration", "genes")
+    return {
+        **{name: getattr(model, name) for name in texts},
+        "relations": list(model.relations),
+        "contexts": list(model.contexts),
+        "vocabulary": model.vocabulary,
+        "card": model.card or None,
+        "metrics": dict(model.metrics),
+        "cost_s": model.cost_s,
+    }
