@@ -29,6 +29,8 @@ from service.rewards.verifiers.asked import AskedOptions
 from service.rewards.vocabulary import VocabularyFault, vocabulary_of
 from worldmodels.genes import GeneResolver
 
+__all__ = ["Profile", "ProfileFault", "build", "load_profiles", "pinned"]
+
 SEMANTICS: Final = 1
 """Raised whenever the code gives another reward for the same recipe, so that digests change."""
 
