@@ -147,7 +147,7 @@ def _load(path: Path) -> Frame:
     except pandas.errors.EmptyDataError as error:
         raise ModelFault(f"{path}: the file is empty") from error
     except (OSError, EOFError, ValueError, pyarrow.ArrowException) as error:
-        raise ModelFault(f"{path}: cannot be read as a table ({error})") from error
+        raise ModelFault(f"{path}: cannot be read as a table ({str(error).strip()})") from error
 
 
 def _columns(path: Path, found: list[str]) -> dict[str, str]:
@@ -166,7 +166,7 @@ def _columns(path: Path, found: list[str]) -> dict[str, str]:
         shown = ", ".join(map(str, found[:12]))
         wanted = "; ".join(", ".join(SYNONYMS[name]) for name in missing)
         raise ModelFault(
-            f"{path}: no column for {' and '.join(missing)}; found {shown}; expected one of {wanted}"
+            f"{path}: no column for {' and '.join(missing)}; found {shown}; expected {wanted}"
         )
     return chosen
 
@@ -196,12 +196,8 @@ def _labels(path: Path, table: Frame, relation: str, alpha: float) -> NDArray[np
     if "label" in table:
         text = table["label"].astype(str).str.strip().str.lower()
         known = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
-        if (bad := ~text.isin(known)).any():
-            row = int(bad.idxmax())
-            raise ModelFault(
-                f"{path}: label of row {row + 2} is {table['label'][row]!r}, not 0 or 1"
-            )
-        return text.map(known).to_numpy(np.int8)
+        _refuse(path, table, "label", ~text.isin(known), "0 or 1")
+        return np.asarray(text.map(known), np.int8)
     q = table["q"].to_numpy(np.float64)
     changed = q < alpha
     if relation != "perturbation.dir":

@@ -1,0 +1,193 @@
+"""rbio's perturbation model, served factorised: p = σ(w·relu(H₁[a] + H₂[b]) + c).
+
+The network is σ(W₂·relu(W₁[e_pert; e_gene] + b₁) + b₂) over the embeddings of the perturbed gene
+and of the readout (rbio-1, bioRxiv 2025.08.18.670981). Its first layer is linear in each gene
+alone, so H₁ = E·Wₐ and H₂ = E·W_b + b₁ are computed once, at training, and a pair costs a gather
+and a dot product. The reduction runs in one fixed order per row (no BLAS), so a row is the same to the last
+bit alone and in any batch. Limits: single perturbations (a combination is UNKNOWN_GENE); the cell
+line selects what the model may be asked, it is no input of the network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldmodels import calibration, checkpoints
+from worldmodels.calibration import Platt, sigmoid
+from worldmodels.checkpoints import Checkpoint
+from worldmodels.contexts import Contexts
+from worldmodels.core import Floats, ModelFault, ModelSpec, Queries, Status, Verdicts, quantise
+from worldmodels.genes import GeneResolver, Vocabulary, statuses
+from worldmodels.registry import Source
+
+FAMILY: Final = "pair-mlp"
+WEIGHTS: Final = "weights.safetensors"
+VOCABULARY: Final = "vocabulary.json"
+CHUNK: Final = 4096
+"""Rows computed at a time, so that a huge batch needs no huge memory."""
+
+Rows = NDArray[np.int32]
+Logits = Callable[[Rows, Rows], Floats]
+
+
+class PairMLP:
+    """A trained pair network behind the contract of a world model."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, genes: GeneResolver, *, name: str, device: str = "cpu"
+    ) -> None:
+        """Take the arrays of a checkpoint.
+
+        Raises:
+            ModelFault: arrays that do not fit together, or no such device.
+        """
+        arrays = checkpoint.arrays(WEIGHTS)
+        names = _names(checkpoint)
+        _check(checkpoint.path / WEIGHTS, arrays, len(names), len(checkpoint.manifest.contexts))
+        self._names = names
+        self._vocabulary = Vocabulary(names, arrays["rows"], genes)
+        self._contexts = Contexts(checkpoint.manifest.contexts)
+        self._calibrator = calibration.from_dict(checkpoint.manifest.calibration)
+        self._p0: Floats = arrays["p0"]
+        self._logits = _on_cpu(arrays) if device == "cpu" else _on_device(arrays, device)
+        self.spec: ModelSpec = checkpoint.spec(
+            name=name, vocabulary=len(arrays["h1"]), genes=genes.label
+        )
+
+    def predict(self, queries: Queries) -> Verdicts:
+        """Probability that perturbing each subject changes (or raises) each object."""
+        a = self._vocabulary.codes(queries.subjects)
+        b = self._vocabulary.codes(queries.objects)
+        line = self._contexts.codes(queries.contexts)
+        status = statuses(a, b, line)
+        logits = self._score(a, b)
+        raw = sigmoid(logits)
+        p = quantise(self._calibrate(logits, raw))
+        p0 = self._p0.take(line.clip(0) * self._p0.shape[1] + b.clip(0))
+        raw = quantise(raw)
+        if status.any():
+            for column in (p, p0, raw):
+                column[status != Status.OK] = np.nan
+        return Verdicts(p, status, p0=p0, raw=raw)
+
+    def examples(self, n: int) -> Queries:
+        """Pairs from all over the vocabulary."""
+        names = self._names
+        step = 7919  # prime: visits every name before it repeats one
+        context = self.spec.contexts[0] if self.spec.contexts else ""
+        return Queries(
+            self.spec.relations[0],
+            [names[i * step % len(names)] for i in range(n)],
+            [names[(i * step + 1) % len(names)] for i in range(n)],
+            [context] * n,
+        )
+
+    def _score(self, a: Rows, b: Rows) -> Floats:
+        if len(a) <= CHUNK:
+            return self._logits(a, b)
+        cuts = range(CHUNK, len(a), CHUNK)
+        parts = zip(np.split(a, cuts), np.split(b, cuts), strict=True)
+        return np.concatenate([self._logits(*part) for part in parts])
+
+    def _calibrate(self, logits: Floats, raw: Floats) -> Floats:
+        if isinstance(self._calibrator, Platt):  # straight from the logits: a line more per pair
+            return sigmoid(self._calibrator.slope * logits + self._calibrator.intercept)
+        return self._calibrator.apply(raw)
+
+
+def _on_cpu(arrays: dict[str, NDArray[Any]]) -> Logits:
+    h1, h2, w, bias = (arrays[name] for name in ("h1", "h2", "w", "bias"))
+    offset = float(bias[0])
+
+    def logits(a: Rows, b: Rows) -> Floats:
+        hidden = h1.take(a, axis=0, mode="clip")  # clip: rows of unknown genes are blanked later
+        hidden += h2.take(b, axis=0, mode="clip")
+        np.maximum(hidden, 0, out=hidden)
+        return np.asarray(np.einsum("ij,j->i", hidden, w), np.float64) + offset
+
+    return logits
+
+
+def _on_device(arrays: dict[str, NDArray[Any]], device: str) -> Logits:
+    """On an accelerator, summed in double precision: its order of summation is not ours to fix.
+
+    What that leaves, about 1e-15, is rounded away with the rest at 6 decimals.
+    """
+    import torch
+
+    try:
+        h1, h2, w, bias = (
+            torch.from_numpy(arrays[name]).to(device) for name in ("h1", "h2", "w", "bias")
+        )
+    except (RuntimeError, AssertionError) as error:
+        raise ModelFault(
+            f"device {device!r} cannot be used ({error}); serve on cpu, or install torch for it"
+        ) from error
+    weights, offset = w.double(), float(bias[0])
+
+    def logits(a: Rows, b: Rows) -> Floats:
+        rows = (torch.from_numpy(np.maximum(codes, 0)).to(device).long() for codes in (a, b))
+        with torch.inference_mode():
+            hidden = torch.relu(h1[next(rows)] + h2[next(rows)]).double()
+            scores = (hidden * weights).sum(dim=1).cpu().numpy()
+        return np.asarray(scores, np.float64) + offset
+
+    return logits
+
+
+def _names(checkpoint: Checkpoint) -> list[str]:
+    path = checkpoint.path / VOCABULARY
+    try:
+        names = json.loads(checkpoint.text(VOCABULARY))
+    except ValueError as error:
+        raise ModelFault(f"{path}: not JSON ({error}); build the model anew") from error
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+        raise ModelFault(f"{path}: expected a list of names; build the model anew")
+    return names
+
+
+def _check(path: Path, arrays: dict[str, NDArray[Any]], names: int, contexts: int) -> None:
+    kinds = {"h1": "f4", "h2": "f4", "w": "f4", "bias": "f4", "p0": "f8", "rows": "i4"}
+    for name, kind in kinds.items():
+        if name not in arrays or arrays[name].dtype != np.dtype(kind):
+            found = arrays[name].dtype if name in arrays else "nothing"
+            raise ModelFault(
+                f"{path}: array {name!r} should be {np.dtype(kind)}, found {found}; "
+                "build the model anew"
+            )
+    count, hidden = arrays["h1"].shape if arrays["h1"].ndim == 2 else (0, 0)
+    expected = {
+        "h1": (count, hidden),
+        "h2": (count, hidden),
+        "w": (hidden,),
+        "bias": (1,),
+        "p0": (max(contexts, 1), count),
+        "rows": (names,),
+    }
+    for name, shape in expected.items():
+        if arrays[name].shape != shape or not count:
+            raise ModelFault(
+                f"{path}: array {name!r} should have shape {shape}, found {arrays[name].shape}; "
+                "build the model anew"
+            )
+        if not np.isfinite(arrays[name]).all():
+            raise ModelFault(f"{path}: array {name!r} holds NaN or infinity; build the model anew")
+    if arrays["rows"].min() < 0 or arrays["rows"].max() >= count:
+        raise ModelFault(f"{path}: array 'rows' points beyond the {count} genes; build it anew")
+
+
+def load(source: Source, genes: GeneResolver) -> PairMLP:
+    """Open a folder that ``soft-verifier train pair-mlp`` wrote.
+
+    Raises:
+        ModelFault: no folder given, or one that is damaged.
+    """
+    if source.path is None:
+        raise ModelFault(f"model {source.name!r}: family {FAMILY} needs path, a trained folder")
+    return PairMLP(checkpoints.read(source.path), genes, name=source.name, device=source.device)
