@@ -97,7 +97,10 @@ def _joined(left: Verdicts, right: Verdicts) -> Verdicts:
             return None
         sizes = (len(left), len(right))
         return np.concatenate(
-            [np.full(n, np.nan) if part is None else part for part, n in zip(parts, sizes, strict=True)]
+            [
+                np.full(n, np.nan) if part is None else part
+                for part, n in zip(parts, sizes, strict=True)
+            ]
         )
 
     return Verdicts(
@@ -177,6 +180,8 @@ class Hosted:
         self.model = model
         self.spec = model.spec
         self.name = model.spec.name
+        self.tag = f"{model.spec.digest}|{model.spec.genes}"
+        """For cache keys: what decides an answer, the gene table included."""
         self.cost_s = 0.0
         """Seconds per query in batches of 256, measured at warm-up."""
         self.inline = run == "inline"
@@ -242,9 +247,7 @@ class Hosted:
         self._metrics.model_call(self.name, len(queries), time.perf_counter() - start)
         return verdicts
 
-    async def ask(
-        self, keys: Sequence[Key], queries: Queries, deadline: float
-    ) -> list[Outcome]:
+    async def ask(self, keys: Sequence[Key], queries: Queries, deadline: float) -> list[Outcome]:
         """Answer through the queue, by ``deadline`` (``time.monotonic``).
 
         Rows that are not done by then have ``expired`` set. Equal keys in flight are joined.
@@ -261,9 +264,7 @@ class Hosted:
         finally:
             for flight in flights:
                 flight.waiters -= 1
-        return [
-            flight.future.result() if flight.future.done() else _EXPIRED for flight in flights
-        ]
+        return [flight.future.result() if flight.future.done() else _EXPIRED for flight in flights]
 
     def _admit(self, keys: Sequence[Key], deadline: float) -> None:
         new = sum(key not in self._flights for key in keys)

@@ -186,8 +186,10 @@ class RedisTier:
         task.add_done_callback(self._writes.discard)
 
     async def _write(self, rows: Mapping[Key, Row]) -> None:
-        pipe = self._client.pipeline(transaction=False) if not self._clustered else (
-            self._client.pipeline()
+        pipe = (
+            self._client.pipeline(transaction=False)
+            if not self._clustered
+            else (self._client.pipeline())
         )
         for key, row in rows.items():
             pipe.set(spell(key), pack(row), ex=self._ttl)
@@ -254,5 +256,7 @@ def _sentinel(netloc: str, path: str, options: dict[str, Any]) -> Any:
         if not name or not port.isdigit():
             raise StartupFault(f"cache.redis_url: Sentinel address {host!r} is not host:port")
         addresses.append((name, int(port)))
-    sentinel = aioredis.Sentinel(addresses, sentinel_kwargs=dict(options), **options)
+    sentinel = aioredis.Sentinel(  # type: ignore[no-untyped-call]
+        addresses, sentinel_kwargs=dict(options), **options
+    )
     return sentinel.master_for(service, db=int(database or 0))

@@ -34,7 +34,7 @@ _SECONDS: Final = (
     5.0,
     10.0,
 )
-_SHARES: Final = tuple(i / 20 for i in range(21)) + (1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
+_SHARES: Final = (*(i / 20 for i in range(21)), 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 _BATCHES: Final = tuple(2.0**i for i in range(15))
 
 

@@ -78,6 +78,12 @@ class Composition:
         missing = [part.judge.missing(answer.reason) for part in self.parts]
         return _result(item, answer, "invalid", self.floor, 1.0, answer.reason, missing)
 
+    def failed(self, item_id: str | int | None, reason: Reason, message: str) -> Result:
+        """The item itself is at fault: no reward, the message says where."""
+        missing = [part.judge.missing(reason) for part in self.parts]
+        status = status_of(reason)
+        return Result(item_id, status, None, 0.0, None, reason.value, missing, message=message)
+
     def result(self, item: Item, answer: Answer, components: list[Component]) -> Result:
         """Compose what the judges said, one component for each part, same order."""
         missing = None

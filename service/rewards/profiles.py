@@ -108,6 +108,10 @@ class Profile:
             raise ValueError(f"{len(verdicts)} verdicts for {at} queries")
         return self.composition.result(item, answer, components)
 
+    def failed(self, item_id: str | int | None, reason: Reason, message: str) -> Result:
+        """The result of an item that cannot be judged: every component named and none scored."""
+        return self.composition.failed(item_id, reason, message)
+
     def with_model(self, model: str) -> Profile:
         """The same recipe with its soft components bound to one served model by name.
 

@@ -1,0 +1,5 @@
+"""``python -m service`` is ``soft-verifier``."""
+
+from service.cli import main
+
+main()

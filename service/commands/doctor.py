@@ -1,0 +1,170 @@
+"""``soft-verifier doctor``: is this machine fit to serve, and if not, what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from service import __version__, app, settings
+from service.cache import RedisTier
+from service.errors import StartupFault
+from service.metrics import Metrics
+from worldmodels import registry
+from worldmodels.core import ModelFault
+from worldmodels.genes import GeneResolver
+
+PACKAGES: Final = (
+    "softverifier", "torch", "numpy", "scanpy", "anndata", "fastapi", "uvicorn", "grpcio",
+    "protobuf", "redis", "msgspec", "safetensors",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    what: str
+    state: Literal["ok", "note", "fault"]
+    found: str
+    advice: str = ""
+
+
+def doctor(
+    model: Annotated[
+        list[Path] | None, typer.Option(help="Folder of a trained model to check as well.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings file.")] = None,
+) -> None:
+    """Check versions, device, settings, models, Redis and ports; exit code 1 if one is at fault.
+
+    Example:
+      soft-verifier doctor --config soft-verifier.toml --model models/k562-mlp
+    """
+    findings = list(examine(config, model or []))
+    table = Table("", "what", "found", "what to do")
+    marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "fault": "[red]FAULT[/]"}
+    for finding in findings:
+        table.add_row(marks[finding.state], finding.what, finding.found, finding.advice)
+    Console().print(table)
+    raise typer.Exit(int(any(finding.state == "fault" for finding in findings)))
+
+
+def examine(config: Path | None, models: list[Path]) -> Iterator[Finding]:
+    """All findings. Nothing is started or changed."""
+    yield from _versions()
+    yield _device()
+    try:
+        loaded = settings.load(config)
+    except StartupFault as fault:
+        yield Finding("settings", "fault", str(fault), "correct the key, or remove it")
+        return
+    yield Finding("settings", "ok", str(config or settings.DEFAULT_FILE) + " and the environment")
+    yield from _genes(loaded)
+    yield from _models(loaded, models)
+    yield _redis(loaded)
+    yield from _ports(loaded)
+    yield _memory()
+
+
+def _versions() -> Iterator[Finding]:
+    yield Finding("soft-verifier", "ok", f"{__version__} on Python {platform.python_version()}")
+    for package in PACKAGES:
+        try:
+            yield Finding(package, "ok", version(package))
+        except PackageNotFoundError:
+            yield Finding(package, "fault", "not installed", "make install")
+
+
+def _device() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        return Finding("device", "ok", f"cuda: {torch.cuda.get_device_name()}")
+    return Finding("device", "ok", f"cpu, {os.cpu_count()} cores; no CUDA device")
+
+
+def _genes(loaded: settings.Settings) -> Iterator[Finding]:
+    if not loaded.genes.tables:
+        yield Finding(
+            "genes", "note", "symbols as they are",
+            "name an HGNC table under genes.tables so that outdated symbols and aliases resolve",
+        )  # fmt: skip
+        return
+    try:
+        yield Finding("genes", "ok", GeneResolver.from_files(loaded.genes.tables).label)
+    except ModelFault as fault:
+        yield Finding("genes", "fault", str(fault), "correct genes.tables")
+
+
+def _models(loaded: settings.Settings, more: list[Path]) -> Iterator[Finding]:
+    starter = loaded.starter
+    if starter.enabled and not (starter.path / "manifest.toml").exists():
+        yield Finding("model starter", "note", f"not in {starter.path} yet", "built on first serve")
+    elif starter.enabled:
+        more = [starter.path, *more]
+    genes = GeneResolver.as_they_are()
+    folders = [entry.path for entry in loaded.models if entry.path] + more
+    for folder in folders:
+        yield _checked(folder, genes)
+
+
+def _checked(folder: Path, genes: GeneResolver) -> Finding:
+    what = f"model {folder}"
+    try:
+        registry.open_folder(folder, genes=genes)
+    except ModelFault as fault:
+        return Finding(what, "fault", str(fault), "copy the folder again, or train the model anew")
+    return Finding(what, "ok", "digests match")
+
+
+def _redis(loaded: settings.Settings) -> Finding:
+    if loaded.cache.redis_url is None:
+        return Finding("redis", "note", "not configured", "set cache.redis_url to share verdicts")
+
+    async def reach() -> float | None:
+        tier = RedisTier(loaded.cache, Metrics())
+        try:
+            await tier.warm()
+        finally:
+            await tier.close()
+        return tier.trip_s
+
+    try:
+        trip = asyncio.run(reach())
+    except StartupFault as fault:
+        return Finding("redis", "fault", str(fault), "correct cache.redis_url")
+    if trip is None:
+        return Finding(
+            "redis", "fault", f"{loaded.cache.redis_url} does not answer",
+            "start it, or correct cache.redis_url; the server runs without, slower",
+        )  # fmt: skip
+    return Finding("redis", "ok", f"256 keys in {trip * 1000:.2f} ms")
+
+
+def _ports(loaded: settings.Settings) -> Iterator[Finding]:
+    server = loaded.server
+    for what, port in (("http_port", server.http_port), ("grpc_port", server.grpc_port)):
+        try:
+            app.listen(server.host, port, shared=False, what=what).close()
+        except StartupFault as fault:
+            yield Finding(what, "fault", str(fault), f"choose another server.{what}")
+        else:
+            yield Finding(what, "ok", f"{server.host}:{port} is free")
+
+
+def _memory() -> Finding:
+    pages, size = os.sysconf("SC_AVPHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    free = pages * size / 2**30
+    if free < 1.0:
+        return Finding("memory", "note", f"{free:.1f} GiB free", "a server needs about 1 GiB")
+    return Finding("memory", "ok", f"{free:.1f} GiB free")

@@ -1,0 +1,143 @@
+"""``soft-verifier serve``: load the models, listen, print a request that works."""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service import __version__, app, settings, workers
+from service.batcher import Hosted, outcomes
+
+
+def serve(
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of a trained model to serve; may be repeated."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings file; soft-verifier.toml if there is one.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address; 0.0.0.0 for other machines.")] = None,
+    http_port: Annotated[int | None, typer.Option(help="HTTP port (8080).")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="gRPC port (50051).")] = None,
+    workers_: Annotated[
+        int | None, typer.Option("--workers", help="Processes that share the ports (1).")
+    ] = None,
+    worker: Annotated[bool, typer.Option("--worker", hidden=True)] = False,
+) -> None:
+    """Serve rewards over HTTP and gRPC until SIGTERM.
+
+    Examples:
+      soft-verifier serve
+      soft-verifier serve --model models/k562-mlp --http-port 9000
+      SOFT_VERIFIER_CACHE__REDIS_URL=redis://localhost:6379 soft-verifier serve --workers 4
+    """
+    options = {"host": host, "http_port": http_port, "grpc_port": grpc_port, "workers": workers_}
+    overrides: dict[str, Any] = {"server": {k: v for k, v in options.items() if v is not None}}
+    loaded = settings.load(config, overrides)
+    if model:
+        added = [settings.Model(path=path) for path in model]
+        loaded = loaded.model_copy(update={"models": [*loaded.models, *added]})
+    if worker:
+        raise typer.Exit(app.run(loaded, lambda *_: None, shared=True))
+    if loaded.server.workers > 1:
+        raise typer.Exit(_serve_many(loaded))
+    raise typer.Exit(app.run(loaded, _banner))
+
+
+def _serve_many(loaded: settings.Settings) -> int:
+    """Hold the ports, let workers serve them."""
+    app.configure_logging(loaded)
+    server = loaded.server
+    for what, port in (("http_port", server.http_port), ("grpc_port", server.grpc_port)):
+        app.listen(server.host, port, shared=False, what=what).close()
+    http = app.listen(server.host, server.http_port, shared=True, what="http_port")
+    grpc = app.listen(server.host, server.grpc_port, shared=True, what="grpc_port")
+    ports = (http.getsockname()[1], grpc.getsockname()[1])
+    app.prepare(loaded)
+    url = f"http://{_reachable(server.host)}:{ports[0]}"
+
+    def banner() -> None:
+        print(
+            f"soft-verifier {__version__}: {server.workers} workers at {url}, see {url}/v1/models"
+        )
+
+    return workers.supervise(
+        workers.worker_command(sys.argv[1:], *ports),
+        server.workers,
+        (http, grpc),
+        server.grace_s,
+        lambda: _answers(f"{url}/readyz"),
+        banner,
+    )
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1.0) as response:  # noqa: S310
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _reachable(host: str) -> str:
+    """The address to print for one that stands for all."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+
+
+def _banner(service: app.Service, http_port: int, grpc_port: int) -> None:
+    host = _reachable(service.settings.server.host)
+    url = f"http://{host}:{http_port}"
+    pipeline = service.pipeline
+    print(f"\nsoft-verifier {__version__} is ready\n")
+    print(f"  HTTP    {url}   (docs at {url}/docs)")
+    print(f"  gRPC    {host}:{grpc_port}")
+    for model in pipeline.models:
+        spec = model.spec
+        known = f"{spec.vocabulary:,} genes" if spec.vocabulary else "any gene"
+        contexts = ", ".join(spec.contexts) or "any context"
+        print(
+            f"  model   {spec.name} ({spec.family}): {', '.join(spec.relations)}; {known}; {contexts}"
+        )
+    for profile, request in example_requests(service):
+        print(f"\n{profile}, a request that works:\n")
+        print(f"  curl -s {url}/v1/score -H 'content-type: application/json' -d '{request}'")
+    print(flush=True)
+
+
+def example_requests(service: app.Service) -> list[tuple[str, str]]:
+    """For each served model, a profile that uses it and a request that earns a reward."""
+    shown = []
+    for hosted in service.pipeline.models:
+        for name, task in (("starter", "gene.coexpression"), ("rbio-mlp", "perturbation.de")):
+            profile = service.pipeline.profiles[name]
+            fits = any(
+                hosted in service.pipeline.models.candidates(*selector)
+                for selector in profile.selectors
+            )
+            if fits and task in hosted.spec.relations:
+                shown.append((name, json.dumps(_request(name, task, hosted))))
+    return shown
+
+
+def _request(profile: str, task: str, hosted: Hosted) -> dict[str, Any]:
+    """A completion about the pair that the model is surest of among its examples."""
+    queries = hosted.model.examples(256)
+    rows = outcomes(hosted.ask_now(queries))
+    best = max(range(len(rows)), key=lambda i: rows[i].p or 0.0)
+    a, b, context = queries.subjects[best], queries.objects[best], queries.contexts[best]
+    if task == "gene.coexpression":
+        asked: dict[str, Any] = {"type": task, "genes": [a, b]}
+    else:
+        asked = {"type": task, "perturbation": a, "gene": b, "cell_line": context}
+    completion = (
+        f"<think>I weigh what is known of {a} and {b} before I answer.</think>"
+        "\n<answer>yes</answer>"
+    )
+    return {"profile": profile, "items": [{"completion": completion, "task": asked}]}

@@ -1,0 +1,378 @@
+"""The gRPC front end: the same pipeline over protobuf, with the same bits in the answers.
+
+Handlers are registered generically from the table at the end, so no generated service code is
+needed. Python's gRPC costs some 400 µs a call: give it batches, or the stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from time import perf_counter
+from typing import Any, Final
+
+import grpc
+import msgspec
+import structlog
+from grpc import aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from softverifier._pb import rewards_pb2 as pb
+from softverifier._pb import worldmodels_pb2 as wm
+
+from service import __version__
+from service.errors import BadRequest, ServiceError
+from service.front import wire
+from service.pipeline import NO_CONTEXT, BadItem, Pipeline, RunContext
+from service.rewards import core
+
+log = structlog.get_logger(__name__)
+
+STREAM_CONCURRENCY: Final = 8
+"""Requests of one stream that are worked on at a time."""
+_REWARDS: Final = "softverifier.v1.Rewards"
+_WORLD_MODELS: Final = "softverifier.v1.WorldModels"
+
+
+def read_items(items: Sequence[pb.Item]) -> list[core.Item | BadItem]:
+    """Protobuf items as the structs that JSON decodes into; unreadable ones as ``BadItem``."""
+    read: list[core.Item | BadItem] = []
+    for i, item in enumerate(items):
+        try:
+            read.append(_item(item))
+        except msgspec.ValidationError as error:
+            _, message = wire.explain(str(error), core.Item, f"items[{i}]")
+            read.append(BadItem(item.id or None, message))
+    return read
+
+
+def _item(item: pb.Item) -> core.Item:
+    completion: str | list[core.Message] = item.completion
+    if item.completion_messages:
+        completion = [core.Message(m.role, m.content) for m in item.completion_messages]
+    keywords = list(item.keywords)
+    return core.Item(
+        completion,
+        _task(item.task) if item.HasField("task") else None,
+        _truth(item.truth) if item.HasField("truth") else None,
+        keywords if keywords or item.has_keywords else None,
+        item.id or None,
+        item.group or None,
+        item.prompt or None,
+    )
+
+
+def _task(task: pb.Task) -> core.Task:
+    kind = task.type
+    if kind in ("perturbation.de", "perturbation.dir"):
+        perturbation = list(task.perturbation)
+        if not perturbation or not task.gene:
+            raise msgspec.ValidationError("Object needs `perturbation` and `gene` - at `$.task`")
+        made = core.PerturbationDE if kind == "perturbation.de" else core.PerturbationDir
+        one: str | list[str] = perturbation[0] if len(perturbation) == 1 else perturbation
+        return made(one, task.gene, task.cell_line)
+    fields: dict[str, Any] = {"type": kind}
+    if kind == "label":
+        synonyms = {name: list(values.values) for name, values in task.synonyms.items()}
+        fields |= {"classes": list(task.classes), "question": task.question, "synonyms": synonyms}
+    else:
+        fields |= {"genes": list(task.genes), "context": task.context}
+    try:
+        return msgspec.convert(fields, core.Task)
+    except msgspec.ValidationError as error:
+        raise msgspec.ValidationError(str(error).replace("`$", "`$.task")) from None
+
+
+def _truth(truth: pb.Truth) -> core.Truth:
+    form = truth.WhichOneof("form")
+    if form == "soft_labels":
+        soft = truth.soft_labels
+        return core.SoftLabels(list(soft.classes), list(soft.confidences))
+    if form == "json":
+        try:
+            decoded: core.Truth = msgspec.json.decode(truth.json, type=core.Truth)
+            return decoded
+        except msgspec.DecodeError as error:
+            raise msgspec.ValidationError(f"{error} - at `$.truth.json`") from None
+    made: core.Truth = getattr(truth, form) if form else None
+    return made
+
+
+def write_result(result: core.Result) -> pb.Result:
+    """A result as protobuf; what is None stays absent."""
+    made = pb.Result(
+        id="" if result.id is None else str(result.id),
+        status=result.status,
+        reward=result.reward,
+        weight=result.weight,
+        answer=result.answer,
+        reason=result.reason,
+        retryable=result.retryable,
+        contradiction=result.contradiction,
+        message=result.message or "",
+        components=[
+            pb.Component(
+                name=c.name,
+                score=c.score,
+                weight=c.weight,
+                p=c.p,
+                p0=c.p0,
+                uncertainty=c.uncertainty,
+                status=c.status,
+                model=c.model,
+                version=c.version,
+                digest=c.digest,
+                cached=c.cached,
+            )
+            for c in result.components
+        ],
+    )
+    return made
+
+
+class Rewards:
+    """``softverifier.v1.Rewards``."""
+
+    def __init__(self, pipeline: Pipeline):
+        self._pipeline = pipeline
+
+    async def score(self, request: pb.ScoreRequest, context: aio.ServicerContext[Any, Any]) -> Any:
+        """One batch."""
+        return await _guarded(
+            self._pipeline, "Score", context, self._score(request, context.time_remaining())
+        )
+
+    async def _score(self, request: pb.ScoreRequest, remaining: float | None) -> pb.ScoreResponse:
+        pipeline = self._pipeline
+        wire.check_count(len(request.items), pipeline.limits.max_items)
+        started = perf_counter()
+        items = read_items(request.items)
+        pipeline.metrics.stage("parse", perf_counter() - started)
+        profile, results = await pipeline.score(
+            request.profile,
+            items,
+            context=_labels(request),
+            deadline=pipeline.deadline(_soonest(request.deadline_ms, remaining)),
+        )
+        decided = perf_counter()
+        response = pb.ScoreResponse(
+            results=[write_result(result) for result in results],
+            profile=pb.ProfileRef(name=profile.name, digest=profile.digest),
+            server_version=__version__,
+            request_id=request.request_id,
+        )
+        pipeline.metrics.stage("respond", perf_counter() - decided)
+        return response
+
+    async def score_stream(
+        self, requests: AsyncIterator[pb.ScoreRequest], context: aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[pb.ScoreResponse]:
+        """Batches as they come, answered in their order, several worked on at a time."""
+        queue: asyncio.Queue[asyncio.Task[pb.ScoreResponse] | None] = asyncio.Queue(
+            STREAM_CONCURRENCY
+        )
+
+        async def take() -> None:
+            async for request in requests:
+                await queue.put(asyncio.create_task(self._answered(request)))
+
+        async def end() -> None:
+            await asyncio.wait({reader, drained}, return_when=asyncio.FIRST_COMPLETED)
+            reader.cancel()
+            await queue.put(None)
+
+        drained = asyncio.create_task(self._pipeline.drained.wait())
+        reader = asyncio.create_task(take())
+        ender = asyncio.create_task(end())
+        try:
+            while (task := await queue.get()) is not None:
+                yield await task
+            if self._pipeline.draining:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is draining")
+        finally:
+            for helper in (reader, ender, drained):
+                helper.cancel()
+            while not queue.empty():
+                left = queue.get_nowait()
+                if left is not None:
+                    left.cancel()
+
+    async def _answered(self, request: pb.ScoreRequest) -> pb.ScoreResponse:
+        """The response, or what went wrong in its ``error``: the stream goes on."""
+        try:
+            response = await self._score(request, None)
+        except ServiceError as error:
+            self._pipeline.metrics.request("grpc.ScoreStream", error.grpc)
+            status = grpc.StatusCode[error.grpc].value[0]
+            return pb.ScoreResponse(
+                request_id=request.request_id,
+                server_version=__version__,
+                error=pb.Error(code=status, message=error.message),
+            )
+        self._pipeline.metrics.request("grpc.ScoreStream", "OK")
+        return response
+
+
+class WorldModels:
+    """``softverifier.v1.WorldModels``."""
+
+    def __init__(self, pipeline: Pipeline):
+        self._pipeline = pipeline
+
+    async def predict(
+        self, request: wm.PredictRequest, context: aio.ServicerContext[Any, Any]
+    ) -> Any:
+        """Columns in, columns out."""
+        return await _guarded(
+            self._pipeline, "Predict", context, self._predict(request, context.time_remaining())
+        )
+
+    async def _predict(
+        self, request: wm.PredictRequest, remaining: float | None
+    ) -> wm.PredictResponse:
+        pipeline = self._pipeline
+        started = perf_counter()
+        names = list(request.names)
+        try:
+            subjects = [names[i] for i in request.subjects]
+            objects = [names[i] for i in request.objects]
+        except IndexError:
+            raise BadRequest(
+                f"subjects, objects: a row refers beyond the {len(names)} names", field="names"
+            ) from None
+        contexts = list(request.contexts) or [request.context] * len(subjects)
+        queries = wire.queries_of(
+            request.relation, subjects, objects, contexts, pipeline.limits.max_queries
+        )
+        pipeline.metrics.stage("parse", perf_counter() - started)
+        hosted, verdicts = await pipeline.predict(
+            request.model,
+            queries,
+            deadline=pipeline.deadline(_soonest(request.deadline_ms, remaining)),
+        )
+        spec = hosted.spec
+        return wm.PredictResponse(
+            p=verdicts.p.tolist(),
+            status=verdicts.status.tobytes(),
+            p0=None if verdicts.p0 is None else verdicts.p0.tolist(),
+            uncertainty=None if verdicts.uncertainty is None else verdicts.uncertainty.tolist(),
+            raw=None if verdicts.raw is None else verdicts.raw.tolist(),
+            model=spec.name,
+            version=spec.version,
+            digest=spec.digest,
+        )
+
+    async def list_models(
+        self, request: wm.ListModelsRequest, context: aio.ServicerContext[Any, Any]
+    ) -> wm.ListModelsResponse:
+        """What is served."""
+        return wm.ListModelsResponse(
+            models=[
+                wm.Model(
+                    name=m.name,
+                    family=m.spec.family,
+                    version=m.spec.version,
+                    digest=m.spec.digest,
+                    relations=m.spec.relations,
+                    contexts=m.spec.contexts,
+                    vocabulary=m.spec.vocabulary,
+                    licence=m.spec.licence,
+                    training=m.spec.training,
+                    calibration=m.spec.calibration,
+                    genes=m.spec.genes,
+                    card=m.spec.card or "",
+                    metrics=dict(m.spec.metrics),
+                    cost_s=m.cost_s,
+                )
+                for m in self._pipeline.models
+            ]
+        )
+
+
+def _labels(request: pb.ScoreRequest) -> RunContext:
+    if not request.HasField("context"):
+        return NO_CONTEXT
+    step = request.context.step if request.context.HasField("step") else None
+    return RunContext(request.context.run, step, request.context.split)
+
+
+def _soonest(deadline_ms: int, remaining: float | None) -> float | None:
+    """Milliseconds left: what the request states or what the gRPC deadline leaves."""
+    stated = [float(deadline_ms)] if deadline_ms else []
+    if remaining is not None:
+        stated.append(remaining * 1000)
+    return min(stated) if stated else None
+
+
+async def _guarded(
+    pipeline: Pipeline,
+    route: str,
+    context: aio.ServicerContext[Any, Any],
+    answering: Awaitable[Any],
+) -> Any:
+    """The answer, or the gRPC status of what went wrong."""
+    try:
+        response = await answering
+    except ServiceError as error:
+        pipeline.metrics.request(f"grpc.{route}", error.grpc)
+        if error.retry_after is not None:
+            context.set_trailing_metadata((("retry-after", str(max(1, round(error.retry_after)))),))
+        await context.abort(grpc.StatusCode[error.grpc], error.message)
+    pipeline.metrics.request(f"grpc.{route}", "OK")
+    return response
+
+
+async def serve(
+    pipeline: Pipeline, address: str, max_message_bytes: int, *, shared: bool
+) -> tuple[aio.Server, int]:
+    """Start the server on ``host:port``; the port that it got.
+
+    ``shared``: other processes serve the same port.
+
+    Raises:
+        RuntimeError: the address is taken.
+    """
+    server = aio.server(
+        options=(
+            ("grpc.so_reuseport", int(shared)),
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_send_message_length", max_message_bytes),
+        )
+    )
+    _register(server, pipeline)
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    names = (_REWARDS, _WORLD_MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    port = server.add_insecure_port(address)
+    await server.start()
+    for name in ("", _REWARDS, _WORLD_MODELS):
+        await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+    return server, port
+
+
+def _register(server: aio.Server, pipeline: Pipeline) -> None:
+    rewards, models = Rewards(pipeline), WorldModels(pipeline)
+
+    def unary(call: Callable[..., Awaitable[Any]], request: Any) -> Any:
+        return grpc.unary_unary_rpc_method_handler(
+            call,
+            request_deserializer=request.FromString,
+            response_serializer=lambda message: message.SerializeToString(),
+        )
+
+    stream = grpc.stream_stream_rpc_method_handler(
+        rewards.score_stream,
+        request_deserializer=pb.ScoreRequest.FromString,
+        response_serializer=pb.ScoreResponse.SerializeToString,
+    )
+    tables = {
+        _REWARDS: {"Score": unary(rewards.score, pb.ScoreRequest), "ScoreStream": stream},
+        _WORLD_MODELS: {
+            "Predict": unary(models.predict, wm.PredictRequest),
+            "ListModels": unary(models.list_models, wm.ListModelsRequest),
+        },
+    }
+    server.add_generic_rpc_handlers(
+        tuple(grpc.method_handlers_generic_handler(name, table) for name, table in tables.items())
+    )

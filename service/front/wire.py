@@ -1,0 +1,301 @@
+"""JSON bodies to items and results to JSON bodies.
+
+The fast path decodes a body straight into structs. Only when that fails is it looked at again: an
+item that cannot be read becomes a ``BadItem`` with its field named and its neighbours are kept; a
+broken envelope is an error. Lone surrogates and invalid UTF-8, which trainers do send, are
+replaced by U+FFFD on ingress, since they break hashing and protobuf further on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final, TypeVar, get_args
+
+import msgspec
+import numpy as np
+
+from service import __version__
+from service.errors import BadRequest, MalformedBody, ServiceError, TooLarge, nearest
+from service.pipeline import NO_CONTEXT, BadItem, RunContext
+from service.rewards import core
+from service.rewards.core import TASK_TYPES, Item, Result
+from service.rewards.profiles import Profile
+from worldmodels.core import ModelSpec, Queries, Status, Verdicts
+
+
+class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Labels for metrics and audit; never part of a cache key."""
+
+    run: str = ""
+    step: int | None = None
+    split: str = ""
+
+
+class ScoreRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``POST /v1/score``."""
+
+    profile: str
+    items: list[Item]
+    context: Context | None = None
+    deadline_ms: float | None = None
+
+
+class _LooseScoreRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The same envelope with its items unread."""
+
+    profile: str
+    items: list[Any]
+    context: Context | None = None
+    deadline_ms: float | None = None
+
+
+class PredictRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``POST /v1/predict``: ``context`` for all rows, or ``contexts`` one for each."""
+
+    model: str
+    relation: str
+    subjects: list[str]
+    objects: list[str]
+    context: str = ""
+    contexts: list[str] | None = None
+    deadline_ms: float | None = None
+
+
+class ProfileRef(msgspec.Struct, frozen=True):
+    """Which recipe gave the rewards."""
+
+    name: str
+    digest: str
+
+
+class ServerRef(msgspec.Struct, frozen=True):
+    """Which server gave the rewards."""
+
+    version: str
+
+
+class ScoreResponse(msgspec.Struct, frozen=True):
+    """Answer of ``POST /v1/score``."""
+
+    results: list[Result]
+    profile: ProfileRef
+    server: ServerRef
+
+
+class PredictResponse(msgspec.Struct, frozen=True):
+    """Answer of ``POST /v1/predict``; figures are null where the status is not OK."""
+
+    p: list[float | None]
+    p0: list[float | None] | None
+    uncertainty: list[float | None] | None
+    raw: list[float | None] | None
+    status: list[str]
+    model: str
+    version: str
+    digest: str
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """What went wrong, in which field, and what to do."""
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+class ErrorResponse(msgspec.Struct, frozen=True):
+    """Answer of every route that fails."""
+
+    error: ErrorBody
+
+
+_SCORE: Final = msgspec.json.Decoder(ScoreRequest)
+_PREDICT: Final = msgspec.json.Decoder(PredictRequest)
+_ENCODER: Final = msgspec.json.Encoder()
+_SERVER: Final = ServerRef(__version__)
+_STATUS_NAMES: Final = [Status(code).name for code in sorted(Status)]
+_PATH: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
+_UNKNOWN_FIELD: Final = re.compile(r"unknown field `(?P<name>[^`]*)`")
+_INVALID_TAG: Final = re.compile(r"Invalid value (?P<value>'.*')")
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+_T = TypeVar("_T")
+Parsed = tuple[str, list[Item | BadItem], RunContext, float | None]
+
+
+def read_score(body: bytes, max_items: int) -> Parsed:
+    """Profile, items, context and deadline of a score request.
+
+    Raises:
+        MalformedBody: not JSON. BadRequest: a field of the envelope. TooLarge: too many items.
+    """
+    try:
+        request = _SCORE.decode(body)
+        items: list[Item | BadItem] = list(request.items)
+        envelope: ScoreRequest | _LooseScoreRequest = request
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        envelope = _convert(_parse(body), _LooseScoreRequest)
+        check_count(len(envelope.items), max_items)
+        items = [_read_item(raw, i) for i, raw in enumerate(envelope.items)]
+    check_count(len(items), max_items)
+    context = envelope.context
+    labels = RunContext(context.run, context.step, context.split) if context else NO_CONTEXT
+    return envelope.profile, items, labels, envelope.deadline_ms
+
+
+def read_predict(body: bytes, max_queries: int) -> tuple[str, Queries, float | None]:
+    """Model, queries and deadline of a predict request; raises as ``read_score``."""
+    try:
+        request = _PREDICT.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        request = _convert(_parse(body), PredictRequest)
+    n = len(request.subjects)
+    contexts = request.contexts if request.contexts is not None else [request.context] * n
+    return (
+        request.model,
+        queries_of(request.relation, request.subjects, request.objects, contexts, max_queries),
+        request.deadline_ms,
+    )
+
+
+def queries_of(
+    relation: str, subjects: list[str], objects: list[str], contexts: list[str], most: int
+) -> Queries:
+    """Columns of a predict request, checked."""
+    if len(subjects) > most:
+        raise TooLarge(
+            f"subjects: {len(subjects)} rows, this server takes {most} at once; send them in "
+            "several requests (limits.max_queries)",
+            field="subjects",
+        )
+    for name, column in (("objects", objects), ("contexts", contexts)):
+        if len(column) != len(subjects):
+            raise BadRequest(
+                f"{name}: {len(column)} rows, but subjects has {len(subjects)}; the columns of a "
+                "request have one length",
+                field=name,
+            )
+    return Queries(relation, subjects, objects, contexts)
+
+
+def write_score(profile: Profile, results: list[Result]) -> bytes:
+    """The body of a score response."""
+    return _ENCODER.encode(
+        ScoreResponse(results, ProfileRef(profile.name, profile.digest), _SERVER)
+    )
+
+
+def write_predict(spec: ModelSpec, verdicts: Verdicts) -> bytes:
+    """The body of a predict response."""
+
+    def column(values: np.ndarray | None) -> list[float | None] | None:
+        return None if values is None else values.tolist()  # NaN is written as null
+
+    n = len(verdicts)
+    status = verdicts.status
+    names = ["OK"] * n if not status.any() else [_STATUS_NAMES[code] for code in status.tolist()]
+    return _ENCODER.encode(
+        PredictResponse(
+            verdicts.p.tolist(),
+            column(verdicts.p0),
+            column(verdicts.uncertainty),
+            column(verdicts.raw),
+            names,
+            spec.name,
+            spec.version,
+            spec.digest,
+        )
+    )
+
+
+def write_error(error: ServiceError) -> bytes:
+    """The body of a failed request."""
+    return _ENCODER.encode(ErrorResponse(ErrorBody(error.code, error.message, error.field)))
+
+
+def check_count(found: int, most: int) -> None:
+    """Refuse more items than the server takes."""
+    if found > most:
+        raise TooLarge(
+            f"items: {found}, this server takes {most} in one request; send them in several "
+            "(limits.max_items)",
+            field="items",
+        )
+
+
+def _parse(body: bytes) -> Any:
+    """JSON of any kind to plain values, with what cannot be a character replaced."""
+    try:
+        text = body.decode("utf-8", "replace")
+        return _clean(json.loads(text, parse_constant=_refuse_constant))
+    except ValueError as error:
+        raise MalformedBody(f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise MalformedBody("the body is nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON; send null for a missing number")
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return _LONE_SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_clean(entry) for entry in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(entry) for key, entry in value.items()}
+    return value
+
+
+def _convert(value: Any, kind: type[_T], prefix: str = "") -> _T:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        field, message = explain(str(error), kind, prefix)
+        raise BadRequest(message, field=field) from None
+
+
+def _read_item(raw: Any, index: int) -> Item | BadItem:
+    try:
+        return msgspec.convert(raw, Item)
+    except msgspec.ValidationError as error:
+        _, message = explain(str(error), Item, f"items[{index}]")
+        found = raw.get("id") if isinstance(raw, dict) else None
+        return BadItem(found if isinstance(found, str | int) else None, message)
+
+
+def explain(fault: str, kind: type, prefix: str) -> tuple[str, str]:
+    """A decoding fault as the field's path and a message that says what was expected."""
+    match = _PATH.match(fault)
+    assert match is not None
+    what, path = match["what"], match["path"] or ""
+    field = f"{prefix}.{path}" if prefix and path else prefix or path
+    if unknown := _UNKNOWN_FIELD.search(what):
+        known = _fields_at(kind, path)
+        return (
+            field,
+            f"{field or 'body'}: {what[0].lower()}{what[1:]}{nearest(unknown['name'], known)}",
+        )
+    if path.endswith("type") and (tag := _INVALID_TAG.search(what)):
+        return (
+            field,
+            f"{field}: unknown task type {tag['value']}{nearest(tag['value'].strip(chr(39)), TASK_TYPES)}",
+        )
+    return field, f"{field or 'body'}: {what[0].lower()}{what[1:]}"
+
+
+def _fields_at(kind: type, path: str) -> list[str]:
+    """Field names that are known at a path, for the hint."""
+    if path.endswith("task"):
+        return sorted({name for task in get_args(core.Task) for name in _names(task)})
+    if path.endswith("truth"):
+        return _names(core.SoftLabels)
+    if path.endswith("context"):
+        return _names(Context)
+    return _names(Item if path.startswith("items[") else kind)
+
+
+def _names(struct: type) -> list[str]:
+    return [field.name for field in msgspec.structs.fields(struct)]
