@@ -45,7 +45,8 @@ Role = Literal["primary", "auxiliary", "report", "gate"]
 OnMissing = Literal["null", "drop", "floor"]
 Operator = Literal["sum", "mean", "product", "min", "lexi_sum", "first_ok"]
 DECIMALS: Final = 6
-_COUNTED: Final = ("primary", "auxiliary")
+_OK: Final = Reason.OK.value
+_MODEL_ERROR: Final = Reason.MODEL_ERROR.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,6 @@ class Part:
     on_missing: OnMissing
     at_least: float
     """Of a gate: the score that lets an item pass."""
-
-    @property
-    def floors(self) -> bool:
-        """Whether a missing score counts as 0."""
-        return self.on_missing == "floor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,28 +83,45 @@ class Composition:
     def result(self, item: Item, answer: Answer, components: list[Component]) -> Result:
         """Compose what the judges said, one component for each part, same order."""
         missing = None
+        counted: list[tuple[Part, float]] = []
+        certainties: list[float] = []
         for part, component in zip(self.parts, components, strict=True):
             score = component.score
+            if score is not None and not 0.0 <= score <= 1.0:  # NaN is outside too
+                component.score = score = None
+                component.status = _MODEL_ERROR
             if score is None:
-                missing = self._worse(missing, part, Reason(component.status))
-            elif not 0.0 <= score <= 1.0:  # false for NaN too
-                component.score, component.status = None, Reason.MODEL_ERROR.value
-                missing = self._worse(missing, part, Reason.MODEL_ERROR)
-            else:
-                component.score = round(score, DECIMALS)
-                if part.role == "gate" and score < part.at_least:
+                reason = Reason(component.status)
+                missing = self._worse(missing, part, reason)
+                if part.on_missing != "floor" or reason in ERRORS:
+                    continue
+                score = 0.0
+            elif part.role == "primary":
+                certainties.append(part.judge.certainty(component))
+            if part.role == "gate":
+                if score < part.at_least:
                     return self._gated(item, answer, part, components)
+            elif part.role != "report":
+                counted.append((part, score))
         if missing is None:
-            counted = [
-                (part, component)
-                for part, component in zip(self.parts, components, strict=True)
-                if part.role in _COUNTED and (component.score is not None or part.floors)
-            ]
-            if counted:
-                reward, weight = self._reward(counted)
-                return _result(item, answer, "ok", reward, weight, Reason.OK, components)
-            missing = self._first_missing(components)
-        return _result(item, answer, status_of(missing), None, 0.0, missing, components)
+            missing = self._without_primary(counted, components)
+        if missing is not None:
+            _tidy(components)
+            return _result(item, answer, status_of(missing), None, 0.0, missing, components)
+        weight = sum(certainties) / len(certainties) if certainties else 1.0
+        reward = self._operate(counted)
+        _tidy(components)
+        return Result(
+            item.id,
+            "ok",
+            round(reward, DECIMALS),
+            round(weight, DECIMALS),
+            answer.label,
+            _OK,
+            components,
+            False,
+            answer.contradiction,
+        )
 
     def _worse(self, known: Reason | None, part: Part, reason: Reason) -> Reason | None:
         """Which missing component decides: the first error, else the first that is required."""
@@ -116,48 +129,50 @@ class Composition:
             return known
         if reason in ERRORS:
             return reason
-        lenient = part.on_missing != "null" or (
-            self.operator == "first_ok" and part.role in _COUNTED
-        )
-        return known if known is not None or lenient else reason
+        falls_through = self.operator == "first_ok" and part.role != "gate"
+        if known is not None or part.on_missing != "null" or falls_through:
+            return known
+        return reason
 
-    def _first_missing(self, components: list[Component]) -> Reason:
-        """Every component that counts was left out: the first one's reason."""
+    def _without_primary(
+        self, counted: list[tuple[Part, float]], components: list[Component]
+    ) -> Reason | None:
+        """Style alone never earns: the first primary's reason where every primary was left out."""
+        for part, _ in counted:
+            if part.role == "primary":
+                return None
         for part, component in zip(self.parts, components, strict=True):
-            if part.role in _COUNTED:
+            if part.role == "primary":
                 return Reason(component.status)
-        raise AssertionError("a profile without a component that counts was loaded")
+        raise AssertionError("a profile without a primary component was loaded")
 
     def _gated(self, item: Item, answer: Answer, gate: Part, components: list[Component]) -> Result:
         shown = [
             component if part is gate else part.judge.missing(Reason.MALFORMED)
             for part, component in zip(self.parts, components, strict=True)
         ]
+        _tidy(shown)
         return _result(item, answer, "invalid", self.floor, 1.0, Reason.MALFORMED, shown)
 
-    def _reward(self, counted: list[tuple[Part, Component]]) -> tuple[float, float]:
-        """Reward and item weight of the components that count."""
-        certainties = [
-            part.judge.certainty(component)
-            for part, component in counted
-            if part.role == "primary" and component.score is not None
-        ]
-        weight = sum(certainties) / len(certainties) if certainties else 1.0
-        scores = [component.score or 0.0 for _, component in counted]
-        return round(self._operate(counted, scores), DECIMALS), round(weight, DECIMALS)
-
-    def _operate(self, counted: list[tuple[Part, Component]], scores: list[float]) -> float:
-        match self.operator:
-            case "product":
-                return math.prod(scores)
-            case "min":
-                return min(scores)
-            case "first_ok":
-                return scores[0]
-        total = sum([part.weight * score for (part, _), score in zip(counted, scores, strict=True)])
-        if self.operator == "mean":
+    def _operate(self, counted: list[tuple[Part, float]]) -> float:
+        operator = self.operator
+        if operator == "product":
+            return math.prod([score for _, score in counted])
+        if operator == "min":
+            return min([score for _, score in counted])
+        if operator == "first_ok":
+            return counted[0][1]
+        total = sum([part.weight * score for part, score in counted])
+        if operator == "mean":
             return total / sum([part.weight for part, _ in counted])
         return total
+
+
+def _tidy(components: list[Component]) -> None:
+    """Round what is shown, after composing with what is exact."""
+    for component in components:
+        if component.score is not None:
+            component.score = round(component.score, DECIMALS)
 
 
 def _result(

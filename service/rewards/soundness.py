@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import Final
 
 from service.rewards.compose import Part
-from service.rewards.core import TASK_TYPES
 from service.rewards.recipe import ComponentRecipe, Fault, Recipe
 
 _UNWEIGHTED: Final = ("product", "min", "first_ok")
@@ -67,6 +66,8 @@ def _check_component(recipe: Recipe, component: ComponentRecipe, part: Part, ind
         )
     if component.role in ("primary", "auxiliary") and component.weight == 0:
         raise fault('0 counts for nothing; use role = "report" to show it only', "weight")
+    if component.on_missing != "null" and recipe.compose.operator == "first_ok":
+        raise fault('first_ok passes on from what is missing; leave it "null"', "on_missing")
     counted = component.role in ("primary", "auxiliary")
     if counted and component.weight != 1 and recipe.compose.operator in _UNWEIGHTED:
         raise fault(f"operator {recipe.compose.operator!r} takes no weights", "weight")
@@ -126,8 +127,3 @@ def _check_range(recipe: Recipe, parts: tuple[Part, ...]) -> tuple[float, float]
             key="range",
         )
     return attainable
-
-
-def example_tasks(tasks: tuple[str, ...]) -> tuple[str, ...]:
-    """The task types to show: the profile's, or yes/no questions of any kind."""
-    return tasks or TASK_TYPES[:1]

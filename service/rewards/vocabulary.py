@@ -118,6 +118,17 @@ def _concluding(forms: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(rf"{_CUE}\b(?P<form>{names})\b(?=[\"'*)\]]*\s*(?:[.!;,:\n]|$))")
 
 
+@functools.lru_cache(maxsize=1024)
+def _other_forms(
+    forms: tuple[tuple[str, str], ...], label: str
+) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """Each form of another class, with the expression that finds it as a token."""
+    others = [form for form, named in forms if named != label]
+    return tuple(
+        (form, re.compile(rf"{re.escape(form)}(?<!\w{re.escape(form)})(?!\w)")) for form in others
+    )
+
+
 def contradicts(think: str, label: str, vocabulary: Vocabulary) -> bool:
     """Whether the end of the reasoning concludes another class than ``label``.
 
@@ -129,6 +140,11 @@ def contradicts(think: str, label: str, vocabulary: Vocabulary) -> bool:
     if len(vocabulary.forms) > 32:
         return False
     tail = think[-_TAIL:].rstrip().lower()
+    for other, token in _other_forms(tuple(vocabulary.forms.items()), label):
+        if other in tail and token.search(tail):
+            break
+    else:
+        return False
     last = None
     for found in _concluding(tuple(vocabulary.forms)).finditer(tail):
         last = found

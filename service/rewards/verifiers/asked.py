@@ -67,9 +67,9 @@ class AskedJudge(Judge):
             )
 
     def bind(self, task_types: tuple[str, ...]) -> None:
-        """The relations asked for these task types."""
+        """What must be served; nothing where the request's truth may settle the question."""
         wanted = (self.options.relation,) if self.options.relation else task_types
-        if "model" in self.options.evidence:
+        if self.options.evidence == ("model",):
             self.selectors = tuple((self.options.model, name) for name in wanted if name)
 
     def fault(self, item: Item, vocabulary: Vocabulary) -> Fault | None:

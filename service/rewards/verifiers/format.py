@@ -22,6 +22,8 @@ from service.rewards.verifiers.judge import Judge
 from service.rewards.words import count_words
 from worldmodels.genes import GeneResolver
 
+_TIDY: Final = ["think", "/think", "answer", "/answer"]
+
 
 class FormatOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of a ``format`` component."""
@@ -80,6 +82,8 @@ def _think_has_text(layout: Layout) -> float:
 
 def _nothing_nested(layout: Layout) -> float:
     tags = layout.tags
+    if tags == _TIDY:
+        return 1.0
     last = {tag: index for index, tag in enumerate(tags)}
     at = 0
     while at < len(tags):
@@ -97,6 +101,8 @@ def _few_thinks(layout: Layout) -> float:
 
 
 def _all_closed(layout: Layout) -> float:
+    if layout.tags == _TIDY:
+        return 1.0
     stack: list[str] = []
     for tag in layout.tags:
         if not tag.startswith("/"):
@@ -138,7 +144,7 @@ CHECKS: Final[tuple[tuple[str, Callable[[Layout], float]], ...]] = (
 def layout_of(text: str, parts: list[str], options: FormatOptions) -> Layout:
     """Take a completion that is split at its tags to pieces."""
     tags = parts[1::2]
-    if tags != ["think", "/think", "answer", "/answer"]:
+    if tags != _TIDY:
         return _untidy(text, parts, [tag.lower() for tag in tags], options)
     inside = count_words(parts[2]) + count_words(parts[6])
     outside = sum(count_words(gap) for gap in parts[::4] if gap)

@@ -44,6 +44,8 @@ class Names(NamedTuple):
     """To be found as they stand."""
     folded: tuple[str, ...]
     """In lower case, to be found in the lower-cased text."""
+    words: frozenset[str]
+    """The words of all forms, in lower case: they make no prose."""
 
 
 class MentionJudge(Judge):
@@ -77,8 +79,9 @@ class MentionJudge(Judge):
             return Component(self.name, 1.0, self.weight)
         think = answer.think
         lower = think.lower()
-        named = sum([mentions(self.names(keyword), think, lower) for keyword in keywords])
-        if named and not is_prose(lower, keywords, self.options.min_prose):
+        names = [self.names(keyword) for keyword in keywords]
+        named = sum([mentions(name, think, lower) for name in names])
+        if named and not is_prose(lower, names, self.options.min_prose):
             named = 0
         return Component(self.name, named / len(keywords), self.weight)
 
@@ -95,7 +98,8 @@ def names_of(keyword: str, genes: GeneResolver) -> Names:
         ]
     folded = {form.lower() for form in forms if not could_be_english(form)}
     verbatim = [keyword] + [form for form in forms[1:] if form.lower() not in folded]
-    return Names(tuple(verbatim), tuple(sorted(folded)))
+    words = frozenset(word for form in forms for word in _WORD.findall(form.lower()))
+    return Names(tuple(verbatim), tuple(sorted(folded)), words)
 
 
 def could_be_english(form: str) -> bool:
@@ -120,16 +124,27 @@ def mentions(names: Names, think: str, lower: str) -> bool:
     return False
 
 
-def is_prose(lower: str, keywords: list[str], minimum: int) -> bool:
-    """Whether a lower-cased text holds ``minimum`` different words besides the keywords."""
-    needed = minimum + sum([1 + keyword.count(" ") for keyword in keywords])
-    words = set(lower[:1000].split())
-    if len(words) < needed:
-        words = set(_WORD.findall(lower))
-    own = {word for keyword in keywords for word in _WORD.findall(keyword.lower())}
-    return sum(word.isalpha() and word not in own for word in words) >= minimum
+def is_prose(lower: str, names: list[Names], minimum: int) -> bool:
+    """Whether a lower-cased text holds ``minimum`` different words besides the keywords' names."""
+    own: frozenset[str] = frozenset().union(*[name.words for name in names])
+    return _different(lower[:_BEGINNING].split(), own, minimum) or _different(
+        _WORD.findall(lower), own, minimum
+    )
 
 
+def _different(words: list[str], own: frozenset[str], minimum: int) -> bool:
+    seen: set[str] = set()
+    for word in words:
+        if len(seen) >= minimum:
+            break
+        if word.isalpha() and word not in own:
+            seen.add(word)
+    return len(seen) >= minimum
+
+
+_BEGINNING: Final = (
+    400  # characters that settle it for ordinary prose, without a regular expression
+)
 _WORD: Final = re.compile(r"[^\W\d_]+")
 
 
