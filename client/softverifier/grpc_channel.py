@@ -23,6 +23,7 @@ from softverifier.items import ItemLike, without_lone_surrogates
 from softverifier.options import Options
 from softverifier.patience import Fault
 from softverifier.rewards import Malformed
+from softverifier.waiting import within
 
 try:
     import grpc
@@ -118,11 +119,15 @@ class GrpcChannel:
                 try:
                     return self._stream.submit(request)
                 except StreamOver:
-                    self._stream = None
+                    pass
             self._stream = ScoreStream(
                 lambda requests: self._score(requests, metadata=self._metadata)
             )
-            return self._stream.submit(request)
+            try:
+                return self._stream.submit(request)
+            except StreamOver as error:
+                # Nobody listens: the stream ended while it was being opened.
+                raise self._stream.ending() from error
 
     def _submit_unary(
         self, call: Callable[..., Any], request: object, timeout: float
@@ -202,8 +207,8 @@ class AsyncGrpcChannel:
         """
         future = self._blocking.submit(ask)
         try:
-            response = await asyncio.wait_for(asyncio.wrap_future(future), ask.timeout)
-        except asyncio.TimeoutError as error:
+            response = await within(asyncio.wrap_future(future), ask.timeout)
+        except TimeoutError as error:
             raise self._blocking.given_up(ask, future) from error
         return self._blocking.reply(ask, response)
 

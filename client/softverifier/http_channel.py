@@ -19,6 +19,7 @@ from softverifier.http_messages import message_of, reply_of
 from softverifier.items import ItemLike, encoded
 from softverifier.options import Options
 from softverifier.patience import Fault
+from softverifier.waiting import within
 
 if TYPE_CHECKING:
     import httpx
@@ -94,8 +95,8 @@ class AsyncHttpChannel:
             message.method, message.path, content=message.body, timeout=ask.timeout
         )
         try:
-            response = await asyncio.wait_for(sending, ask.timeout)
-        except asyncio.TimeoutError as error:
+            response = await within(sending, ask.timeout)
+        except TimeoutError as error:
             raise Fault(f"no answer within {ask.timeout:.1f} s", retryable=True) from error
         except self._httpx.RequestError as error:
             raise _fault(error, ask.timeout) from error

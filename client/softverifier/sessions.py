@@ -1,7 +1,8 @@
 """What both clients are made of: options, one channel for each process, and closing.
 
 A channel is made at the first request and belongs to the process that made it. After a fork the
-child forgets it, without closing what the parent still uses, and makes its own.
+child forgets it, without closing what the parent still uses, and makes its own; over gRPC, which
+hangs in such a child, it says so instead.
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ class Session(Generic[C]):
         """
         if self.closed:
             raise UsageError("this client is closed; make a new one")
+        if _forked_from_grpc and self.options.remote_procedure:
+            raise UsageError(
+                "gRPC was in use when this process was forked, which it does not survive "
+                "(calls hang); fork before the first call, start workers with 'spawn' or "
+                "'forkserver', or use an http:// URL"
+            )
         channel = self._channel
         if channel is None:
             with self._lock:
@@ -83,20 +90,32 @@ class Session(Generic[C]):
             )
         return profile
 
-    def inherited(self) -> None:
-        """Called in a forked child: the parent's channel is not ours to use or to close."""
+    def inherited(self) -> bool:
+        """Called in a forked child: the parent's channel is not ours to use or to close.
+
+        Returns:
+            Whether there was one.
+        """
+        used = self._channel is not None
         if self._channel is not None:
             self._inherited.append(self._channel)
             self._channel = None
         self._lock = threading.Lock()
+        return used
 
 
 _SESSIONS: weakref.WeakSet[Session[Any]] = weakref.WeakSet()
 
 
+_forked_from_grpc = False
+"""In this process any use of gRPC may hang."""
+
+
 def _after_fork() -> None:
+    global _forked_from_grpc
     for session in list(_SESSIONS):
-        session.inherited()
+        used = session.inherited()
+        _forked_from_grpc |= used and session.options.remote_procedure
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork either

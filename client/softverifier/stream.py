@@ -48,7 +48,7 @@ class ScoreStream:
         self._requests: SimpleQueue[pb.ScoreRequest | None] = SimpleQueue()
         self._waiting: dict[str, Future[pb.ScoreResponse]] = {}
         self._lock = threading.Lock()
-        self._over = False
+        self._over: Fault | None = None
         self._retired = False
         self._count = 0
         self._call = open_call(iter(self._requests.get, None))
@@ -62,7 +62,7 @@ class ScoreStream:
         """
         future: Future[pb.ScoreResponse] = Future()
         with self._lock:
-            if self._over or self._retired:
+            if self._over is not None or self._retired:
                 raise StreamOver
             self._count += 1
             request.request_id = str(self._count)
@@ -70,6 +70,10 @@ class ScoreStream:
             self._requests.put(request)
         future.add_done_callback(lambda _, key=request.request_id: self._forget(key))  # type: ignore[misc]
         return future
+
+    def ending(self) -> Fault:
+        """Why the stream is over."""
+        return _copy(self._over or Fault("the stream is over", retryable=True, code="UNAVAILABLE"))
 
     def retire(self) -> None:
         """Take no more requests, and end once those in flight are done: it answers too slowly."""
@@ -87,7 +91,7 @@ class ScoreStream:
     def _forget(self, key: str) -> None:
         with self._lock:
             self._waiting.pop(key, None)
-            done = self._retired and not self._waiting and not self._over
+            done = self._retired and not self._waiting and self._over is None
         if done:
             self.close()
 
@@ -118,15 +122,16 @@ class ScoreStream:
 
     def _end(self, fault: Fault) -> None:
         with self._lock:
-            if self._over:
+            if self._over is not None:
                 return
-            self._over = True
+            self._over = fault
             waiting = list(self._waiting.values())
         self._requests.put(None)
         for future in waiting:
-            # Each waiter gets its own: an exception that is raised twice mixes its tracebacks.
-            own = Fault(
-                fault.message, retryable=fault.retryable, status=fault.status, code=fault.code
-            )
             with contextlib.suppress(InvalidStateError):
-                future.set_exception(own)
+                future.set_exception(_copy(fault))
+
+
+def _copy(fault: Fault) -> Fault:
+    """Each waiter gets its own: an exception that is raised twice mixes its tracebacks."""
+    return Fault(fault.message, retryable=fault.retryable, status=fault.status, code=fault.code)

@@ -125,6 +125,8 @@ def _task(raw: object) -> pb.Task:
 
 
 def _truth(raw: Any) -> pb.Truth:
+    if hasattr(raw, "tolist"):  # a numpy scalar or array
+        raw = raw.tolist()
     if isinstance(raw, str):
         return pb.Truth(label=raw)
     if isinstance(raw, bool):

@@ -1,0 +1,42 @@
+"""Servers for the client's tests."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # the doubles lie beside the tests
+
+from fault_grpc import GrpcDouble
+from fault_http import FaultServer
+
+
+@pytest.fixture
+def server():
+    made = FaultServer()
+    thread = threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield made
+    made.shutdown()
+    made.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def grpc_server():
+    double = GrpcDouble()
+    double.start()
+    yield double
+    double.stop()
+
+
+@pytest.fixture
+def no_pauses(monkeypatch):
+    """Backoff without waiting; returns the pauses asked for."""
+    pauses = []
+    monkeypatch.setattr("softverifier.patience.FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("softverifier.patience.LONGEST_PAUSE_S", 0.002)
+    return pauses
