@@ -80,6 +80,18 @@ class Checkpoint:
         text = self.text(file)
         return text.removesuffix("\n").split("\n") if text else []
 
+    def names(self, file: str) -> list[str]:
+        """A JSON file that holds a list of names, at least one."""
+        try:
+            names = json.loads(self.text(file))
+        except ValueError as error:
+            raise ModelFault(f"{self.path / file}: not JSON ({error}); build the model anew") from (
+                error
+            )
+        if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+            raise ModelFault(f"{self.path / file}: expected a list of names; build the model anew")
+        return names
+
     def spec(self, *, name: str | None = None, vocabulary: int, genes: str) -> ModelSpec:
         """What the model declares of itself, as its manifest has it."""
         card = self.path / CARD
@@ -232,7 +244,9 @@ def _write_files(
 def _put_in_place(fresh: Path, target: Path) -> None:
     mask = os.umask(0)
     os.umask(mask)
-    fresh.chmod(0o777 & ~mask)  # mkdtemp's folders are for their owner alone
+    fresh.chmod(0o777 & ~mask)  # mkdtemp's folders, and safetensors' files, are their owner's alone
+    for path in fresh.iterdir():
+        path.chmod(0o666 & ~mask)
     if not target.exists():
         fresh.rename(target)
         return

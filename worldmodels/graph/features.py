@@ -2,8 +2,9 @@
 
 STRING: the adjacency matrix, normalised by degree (D^-½ A D^-½). Reactome and GO: the gene × set
 membership matrix, each set weighted by log(genes / size) as in latent semantic analysis (Deerwester
-et al. 1990), each gene's row scaled to length one. A gene that one source lacks has zeros there; a
-gene that all lack has no vector. Limits: symbols only; no edge types, no directions.
+et al. 1990). Of each block only a gene's direction is kept: its length says how well studied the
+gene is. A gene that one source lacks has zeros there; a gene that all lack has no vector. Limits:
+symbols only; no edge types, no directions of edges.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from worldmodels.graph.sources import Graphs, Memberships, Network
 
 WIDTHS: Final = {"STRING": 64, "Reactome": 32, "GO": 32}
 """Dimensions of each source's block."""
+NOISE: Final = 1e-6
+"""A gene whose row is this much shorter than the others' is outside the leading components."""
 
 Matrix = NDArray[np.float32]
 Block = tuple[list[str], Matrix]
@@ -103,7 +106,7 @@ def _index(names: list[str]) -> tuple[list[str], NDArray[np.intp]]:
 
 
 def _svd(matrix: Any, width: int, seed: int) -> Matrix:
-    """U·√S of the leading components, signs fixed, scaled to unit root mean square."""
+    """U·√S of the leading components, signs fixed, each gene's row of length √width."""
     from sklearn.utils.extmath import randomized_svd
 
     if min(matrix.shape) <= width:
@@ -114,7 +117,11 @@ def _svd(matrix: Any, width: int, seed: int) -> Matrix:
     u, s, _ = randomized_svd(matrix, width, n_iter=5, random_state=seed, flip_sign=False)
     peak = u[np.abs(u).argmax(axis=0), np.arange(width)]
     block = u * np.sqrt(s) * np.where(peak < 0, -1.0, 1.0)
-    return np.asarray(block / np.sqrt(np.mean(block**2)), np.float32)
+    length = np.linalg.norm(block, axis=1, keepdims=True)
+    real = length > NOISE * np.sqrt(np.mean(length**2))  # else rounding errors would be blown up
+    return np.asarray(
+        np.where(real, block / np.maximum(length, 1e-300), 0) * width**0.5, np.float32
+    )
 
 
 def _side_by_side(blocks: dict[str, Block]) -> Embeddings:
@@ -125,4 +132,6 @@ def _side_by_side(blocks: dict[str, Block]) -> Embeddings:
         part = np.zeros((len(names), block.shape[1]), np.float32)
         part[[row[name] for name in block_names]] = block
         parts.append(part)
-    return Embeddings(names, np.concatenate(parts, axis=1), " + ".join(blocks))
+    table = np.concatenate(parts, axis=1)
+    known = np.flatnonzero(table.any(axis=1))
+    return Embeddings([names[int(i)] for i in known], table[known], " + ".join(blocks))

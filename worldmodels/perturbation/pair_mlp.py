@@ -3,14 +3,13 @@
 The network is σ(W₂·relu(W₁[e_pert; e_gene] + b₁) + b₂) over the embeddings of the perturbed gene
 and of the readout (rbio-1, bioRxiv 2025.08.18.670981). Its first layer is linear in each gene
 alone, so H₁ = E·Wₐ and H₂ = E·W_b + b₁ are computed once, at training, and a pair costs a gather
-and a dot product. The reduction runs in one fixed order per row (no BLAS), so a row is the same to the last
-bit alone and in any batch. Limits: single perturbations (a combination is UNKNOWN_GENE); the cell
-line selects what the model may be asked, it is no input of the network.
+and a dot product. The reduction runs in one fixed order per row (no BLAS), so a row is the same to
+the last bit alone and in any batch. Limits: single perturbations (a combination is UNKNOWN_GENE);
+the cell line selects what the model may be asked, it is no input of the network.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -48,7 +47,7 @@ class PairMLP:
             ModelFault: arrays that do not fit together, or no such device.
         """
         arrays = checkpoint.arrays(WEIGHTS)
-        names = _names(checkpoint)
+        names = checkpoint.names(VOCABULARY)
         _check(checkpoint.path / WEIGHTS, arrays, len(names), len(checkpoint.manifest.contexts))
         self._names = names
         self._vocabulary = Vocabulary(names, arrays["rows"], genes)
@@ -139,17 +138,6 @@ def _on_device(arrays: dict[str, NDArray[Any]], device: str) -> Logits:
         return np.asarray(scores, np.float64) + offset
 
     return logits
-
-
-def _names(checkpoint: Checkpoint) -> list[str]:
-    path = checkpoint.path / VOCABULARY
-    try:
-        names = json.loads(checkpoint.text(VOCABULARY))
-    except ValueError as error:
-        raise ModelFault(f"{path}: not JSON ({error}); build the model anew") from error
-    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
-        raise ModelFault(f"{path}: expected a list of names; build the model anew")
-    return names
 
 
 def _check(path: Path, arrays: dict[str, NDArray[Any]], names: int, contexts: int) -> None:

@@ -1,0 +1,18 @@
+"""``soft-verifier train FAMILY``: build the folder of a world model from data."""
+
+from __future__ import annotations
+
+import typer
+
+from service.commands.train_expression import coexpression, starter
+from service.commands.train_perturbation import measured, pair_mlp
+
+app = typer.Typer(
+    help="Build a world model from data, as a folder that `serve --model` takes.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.command("pair-mlp")(pair_mlp)
+app.command("measured")(measured)
+app.command("coexpression")(coexpression)
+app.command("starter")(starter)

@@ -1,0 +1,247 @@
+"""``soft-verifier train pair-mlp`` and ``train measured``: models of measured perturbations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from worldmodels import checkpoints, embeddings
+from worldmodels.core import ModelFault
+from worldmodels.embeddings import Embeddings
+from worldmodels.genes import GeneResolver
+from worldmodels.graph import features, sources
+from worldmodels.perturbation import measured as measured_model
+from worldmodels.perturbation import pair_mlp_factoring as factoring
+from worldmodels.perturbation import pair_mlp_training as training
+from worldmodels.perturbation import tables
+
+
+class Relation(StrEnum):
+    """The relations that a table of effects can teach."""
+
+    DE = "perturbation.de"
+    DIR = "perturbation.dir"
+
+
+class Calibration(StrEnum):
+    """How a score becomes a probability."""
+
+    PLATT = "platt"
+    ISOTONIC = "isotonic"
+    NONE = "none"
+
+
+More = Annotated[list[Path] | None, typer.Argument(help="Further tables.", show_default=False)]
+Out = Annotated[Path, typer.Option(help="Folder to write the model to.")]
+Genes = Annotated[
+    list[Path] | None,
+    typer.Option(help="Gene table (HGNC, HGNChelper map, NCBI gene_info); may be repeated."),
+]
+CellLine = Annotated[
+    str | None, typer.Option(help="For tables without such a column. Default: K562 of K562-de.csv.")
+]
+Name = Annotated[str | None, typer.Option(help="Default: the name of the folder.")]
+Version = Annotated[str, typer.Option(help="What to call this version.")]
+Licence = Annotated[str, typer.Option(help="Licence of the data.")]
+Alpha = Annotated[
+    float, typer.Option(min=0, max=1, help="Where there is no label: a change is q < alpha.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace the checkpoint that is there.")]
+
+
+def pair_mlp(
+    de: Annotated[
+        list[Path], typer.Option("--de", help="Table of perturbation, gene, label; repeatable.")
+    ],
+    out: Out,
+    more: More = None,
+    embeddings_file: Annotated[
+        Path | None,
+        typer.Option("--embeddings", help="Vectors of genes: .npz, .parquet or .safetensors."),
+    ] = None,
+    graphs: Annotated[
+        Path | None,
+        typer.Option(help="Folder with STRING, Reactome, GO: vectors are made of them."),
+    ] = None,
+    genes: Genes = None,
+    relation: Annotated[Relation, typer.Option(help="What the labels mean.")] = Relation.DE,
+    cell_line: CellLine = None,
+    any_cell_line: Annotated[
+        bool, typer.Option("--any-cell-line", help="Answer for every cell line, seen or not.")
+    ] = False,
+    alpha: Alpha = 0.05,
+    seed: Annotated[int, typer.Option(min=0, help="Of folds, weights, vectors.")] = 0,
+    hidden: Annotated[int, typer.Option(min=1, help="Units of the hidden layer.")] = 64,
+    epochs: Annotated[int, typer.Option(min=1, help="At most.")] = 40,
+    batch_size: Annotated[int, typer.Option(min=1)] = 512,
+    patience: Annotated[int, typer.Option(min=1, help="Epochs without progress.")] = 6,
+    balanced: Annotated[
+        bool, typer.Option("--balanced/--unbalanced", help="Weigh both classes alike.")
+    ] = True,
+    calibration: Annotated[Calibration, typer.Option()] = Calibration.PLATT,
+    name: Name = None,
+    version: Version = "1",
+    licence: Licence = "unknown",
+    force: Force = False,
+) -> None:
+    """Train rbio's pair network: does perturbing A change B?
+
+    Example:
+      soft-verifier train pair-mlp --de k562-de.csv --graphs graphs/ --out models/k562-mlp
+    """
+    console = Console(soft_wrap=True, highlight=False)
+    checkpoints.refuse_target(out, force=force)
+    table = tables.read(
+        [*de, *(more or [])],
+        relation=relation.value,
+        cell_line=cell_line,
+        any_cell_line=any_cell_line,
+        alpha=alpha,
+    )
+    settings = training.Settings(
+        seed=seed,
+        hidden=hidden,
+        epochs=epochs,
+        batch_size=batch_size,
+        patience=patience,
+        balanced=balanced,
+        calibration=calibration.value,
+    )
+    with _interruptible(console):
+        vectors, resolver = _vectors(embeddings_file, graphs, genes, seed, console)
+        pairs, lost = training.match(table, vectors, resolver)
+        _tell_lost(lost, len(table), console)
+        fitted = _fit(pairs, vectors, settings)
+        manifest = factoring.describe(
+            fitted,
+            settings,
+            name=name or out.resolve().name,
+            version=version,
+            relation=relation.value,
+            training=f"{len(pairs):,} rows of {table.source}; vectors of {vectors.source}",
+            licence=licence,
+            any_cell_line=any_cell_line,
+        )
+        done = factoring.save(out, fitted, vectors, table, resolver, manifest, force=force)
+    _show(done, console)
+
+
+def measured(
+    table: Annotated[
+        list[Path], typer.Option("--table", help="CSV, TSV or Parquet; may be repeated.")
+    ],
+    out: Out,
+    more: More = None,
+    relation: Annotated[Relation, typer.Option(help="What the labels mean.")] = Relation.DE,
+    cell_line: CellLine = None,
+    genes: Genes = None,
+    alpha: Alpha = 0.05,
+    name: Name = None,
+    version: Version = "1",
+    licence: Licence = "unknown",
+    force: Force = False,
+) -> None:
+    """Serve a table of measured effects as it is: p is 0 or 1, or the pair is UNMEASURED.
+
+    Example:
+      soft-verifier train measured --table k562-de.csv --out models/k562-measured
+    """
+    console = Console(soft_wrap=True, highlight=False)
+    checkpoints.refuse_target(out, force=force)
+    with _interruptible(console):
+        read = tables.read(
+            [*table, *(more or [])], relation=relation.value, cell_line=cell_line, alpha=alpha
+        )
+        done = measured_model.build(
+            out,
+            read,
+            _resolver(genes),
+            name=name or out.resolve().name,
+            version=version,
+            relation=relation.value,
+            licence=licence,
+            force=force,
+        )
+    _show(done, console)
+
+
+def _resolver(files: list[Path] | None) -> GeneResolver:
+    return GeneResolver.from_files(files) if files else GeneResolver.as_they_are()
+
+
+def _vectors(
+    file: Path | None, graphs: Path | None, genes: list[Path] | None, seed: int, console: Console
+) -> tuple[Embeddings, GeneResolver]:
+    if (file is None) == (graphs is None):
+        raise ModelFault("give either --embeddings FILE or --graphs DIR, one of them")
+    if file is not None:
+        resolver = _resolver(genes)
+        found = embeddings.read(file)
+    elif graphs is not None:
+        here = sources.find(graphs)
+        resolver = _resolver(genes or here.gene_tables[:1])
+        found = features.build(here, resolver, seed, console.print)
+    console.print(f"genes: {resolver.label}")
+    console.print(f"vectors: {len(found.names):,} genes × {found.vectors.shape[1]}")
+    return found, resolver
+
+
+def _tell_lost(lost: list[tuple[str, str]], rows: int, console: Console) -> None:
+    if lost:
+        shown = ", ".join(f"{a} → {b}" for a, b in lost[:3])
+        console.print(
+            f"{len(lost):,} of {rows:,} rows ({len(lost) / rows:.1%}) are left out: no vector for "
+            f"one of their genes (such as {shown})"
+        )
+
+
+def _fit(
+    pairs: training.Pairs, vectors: Embeddings, settings: training.Settings
+) -> training.Fitted:
+    columns = (
+        TextColumn("epoch"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[at]}"),
+    )
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task("training", total=settings.epochs, at="")
+
+        def on_epoch(epoch: training.Epoch) -> None:
+            at = (
+                f"loss {epoch.loss:.4f}, held out {epoch.held_out_loss:.4f}, "
+                f"per-gene AUROC {epoch.held_out_auroc:.3f}"
+            )
+            progress.update(task, completed=epoch.number, at=at)
+            if not progress.console.is_terminal:  # a log keeps every epoch
+                progress.console.print(f"epoch {epoch.number}: {at}", soft_wrap=True)
+
+        return training.fit(pairs, vectors.vectors, settings, on_epoch)
+
+
+def _show(done: checkpoints.Checkpoint, console: Console) -> None:
+    table = Table(
+        "figure" if done.manifest.family == measured_model.FAMILY else "held-out figure", "value"
+    )
+    for figure, value in done.manifest.metrics.items():
+        table.add_row(figure, f"{value:,.0f}" if figure == "n" else f"{value:.4f}")
+    console.print(table)
+    contexts = ", ".join(done.manifest.contexts) or "any cell line"
+    console.print(f"{done.manifest.name} ({contexts}) in {done.path}, digest {done.digest[:19]}…")
+
+
+@contextmanager
+def _interruptible(console: Console) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("stopped; nothing was written")
+        raise typer.Exit(130) from None
