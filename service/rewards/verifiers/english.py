@@ -30,9 +30,9 @@ seal seam secret seek self sell send senses sharp shed ship shock shop shot show
 simple sink skip slack slim slip smart snap solo some song soon sort sour spam span spark spatial
 spike spin spot spring stab stamp star stars stat steep stem step stop storm strap strip strong
 such swan swap sway symbol sync tail talk tall tank tape tars task team tech tell temp tens tent
-test text thank them then theta thing tide tied time tone top torso trade trail traits tramp
-trance trap triad trick trim trio trip tube tumor turn tweak twist type undo unit upon vars very
-visa wait walk wall warp wars warts wave weak well west white wide wing wins wire wise wish wrap
+test text thank them then theta thing tide tied time tone torso trade trail traits tramp trance
+trap triad trick trim trio trip tube tumor turn tweak twist type undo unit upon vars very visa
+wait walk wall warp wars warts wasp wave weak well west white wide wing wins wire wise wish wrap
 yank zeta zinc
 """
 

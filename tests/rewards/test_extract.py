@@ -1,0 +1,126 @@
+"""The grammar: what is an answer, in which profile, and why something is none."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from service.rewards.core import Item
+from service.rewards.extract import Extraction, read, text_of
+from service.rewards.vocabulary import UP_DOWN, YES_NO, contradicts
+
+STRICT = Extraction()
+OPTIONAL = Extraction(think="optional")
+RELEASED = Extraction(grammar="released", think="optional")
+PREFILLED = Extraction(prefilled_think=True)
+SHORT = Extraction(max_chars=60, max_words=6)
+BOXED = Extraction(pattern=r"\\boxed\{([^}]*)\}")
+TWICE = "<think>a</think><think>b</think><answer>no</answer>"
+
+GRAMMAR = {
+    "plain": (STRICT, "<think>a</think> <answer>yes</answer>", "OK"),
+    "blanks anywhere outside": (STRICT, " \r\n<think></think>\t<answer>\nno </answer>\n", "OK"),
+    "letter case": (STRICT, "<THINK>a</Think><Answer>YES.</ANSWER>", "OK"),
+    "two periods": (STRICT, "<think>a</think><answer>yes..</answer>", "ANSWER_NOT_IN_VOCABULARY"),
+    "quoted": (STRICT, '<think>a</think><answer>"yes"</answer>', "ANSWER_NOT_IN_VOCABULARY"),
+    "blank answer": (STRICT, "<think>a</think><answer> </answer>", "NO_ANSWER"),
+    "nothing": (STRICT, "", "NO_ANSWER"),
+    "only blanks": (STRICT, " \n", "NO_ANSWER"),
+    "only think": (STRICT, "<think>yes</think>", "NO_ANSWER"),
+    "only the closing tag": (STRICT, "<think>a</think>yes</answer>", "MALFORMED"),
+    "attribute": (STRICT, '<think>a</think><answer id="1">yes</answer>', "MALFORMED"),
+    "blank in tag": (STRICT, "<think>a</think>< answer>yes</answer>", "MALFORMED"),
+    "self-closing": (STRICT, "<think>a</think><answer/>yes", "NO_ANSWER"),
+    "other tags are prose": (STRICT, "<think><b>a</b> 1<2</think><answer>no</answer>", "OK"),
+    "no think, required": (STRICT, "<answer>yes</answer>", "MALFORMED"),
+    "no think, optional": (OPTIONAL, "<answer>yes</answer>", "OK"),
+    "prose before, strict": (STRICT, "Sure. <think>a</think><answer>yes</answer>", "MALFORMED"),
+    "prose before, released": (RELEASED, "Sure. <think>a</think> so <answer>no</answer>", "OK"),
+    "prose after, released": (RELEASED, "<think>a</think><answer>no</answer>!", "MALFORMED"),
+    "two thinks, strict": (STRICT, TWICE, "MALFORMED"),
+    "two thinks, released": (RELEASED, TWICE, "OK"),
+    "think after, released": (RELEASED, "<answer>no</answer><think>a</think>", "MALFORMED"),
+    "interleaved": (STRICT, "<think>a<answer>yes</think></answer>", "MALFORMED"),
+    "prefilled": (PREFILLED, "a</think><answer>yes</answer>", "OK"),
+    "prefilled, whole": (PREFILLED, "<think>a</think><answer>yes</answer>", "OK"),
+    "prefilled, twice closed": (PREFILLED, "a</think></think><answer>yes</answer>", "MALFORMED"),
+    "not prefilled": (STRICT, "a</think><answer>yes</answer>", "MALFORMED"),
+    "too many words": (SHORT, "<think>a b c</think><answer>no</answer>", "TOO_LONG"),
+    "too many characters": (SHORT, f"<think>{'a' * 40}</think><answer>no</answer>", "TOO_LONG"),
+    "pattern": (BOXED, r"I say \boxed{Yes}", "OK"),
+    "pattern twice": (BOXED, r"\boxed{yes} \boxed{yes}", "SEVERAL_ANSWERS"),
+    "pattern absent": (BOXED, "<think>a</think><answer>yes</answer>", "NO_ANSWER"),
+    "pattern, no class": (BOXED, r"\boxed{maybe}", "ANSWER_NOT_IN_VOCABULARY"),
+    "pattern, surrogate": (BOXED, "\\boxed{yes} \ud800", "MALFORMED"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("rules", "text", "reason"), GRAMMAR.values(), ids=GRAMMAR)
+def test_grammar(rules, text, reason):
+    answer = read(Item(text), rules, YES_NO)
+    assert answer.reason == reason
+    assert (answer.label is not None) == (reason == "OK")
+
+
+PROMPTS = {
+    "text": ("Answer.\n<think>\n", "OK"),
+    "messages": ([{"role": "user", "content": "q"}, {"content": "<think>"}], "OK"),
+    "other": ("<think> as you like", "MALFORMED"),
+    "none": (None, "MALFORMED"),
+}
+
+
+@pytest.mark.parametrize(("prompt", "reason"), PROMPTS.values(), ids=PROMPTS)
+def test_prompt_that_opens_the_think_block(prompt, reason):
+    item = msgspec.convert({"completion": "a</think> <answer>no</answer>", "prompt": prompt}, Item)
+    assert read(item, STRICT, YES_NO).reason == reason
+
+
+INGRESS = {
+    "none": (None, ""),
+    "text": ("a", "a"),
+    "no messages": ([], ""),
+    "last assistant message": (
+        [{"role": "assistant", "content": "a"}, {"content": "b"}, {"role": "tool", "content": "c"}],
+        "b",
+    ),
+    "no assistant": ([{"role": "user", "content": "<answer>yes</answer>"}], ""),
+    "content null": ([{"role": "assistant", "content": None}], ""),
+    "parts": (
+        [{"content": [{"text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}]}],
+        "ab",
+    ),
+}
+
+
+@pytest.mark.parametrize(("completion", "text"), INGRESS.values(), ids=INGRESS)
+def test_ingress(completion, text):
+    item = msgspec.convert({"completion": completion}, Item)
+    assert text_of(item.completion) == text
+
+
+CONCLUSIONS = {
+    "must be no": ("So the answer must be no.", True),
+    "therefore no": ("Therefore, for this pair: no", True),
+    "thus yes": ("Thus the answer is yes.", False),
+    "quoted": ('The final answer is "no".', True),
+    "no as a quantifier": ("Therefore there is no reason to doubt it.", False),
+    "denied": ("So the answer is certainly not no.", False),
+    "conditional": ("If the gene were absent, the answer would be no.", False),
+    "taken back": ("One says the answer is no. But wait, that neglects the stress.", False),
+    "last one counts": ("At first the answer is no. Then again the answer is yes.", False),
+    "question": ("So is it no?", False),
+    "longer word": ("So the answer is nothing.", False),
+    "far from the end": ("So the answer must be no. " + "The cell responds strongly. " * 20, False),
+    "empty": ("", False),
+}
+
+
+@pytest.mark.parametrize(("think", "expected"), CONCLUSIONS.values(), ids=CONCLUSIONS)
+def test_contradiction_of_yes(think, expected):
+    assert contradicts(think, "yes", YES_NO) is expected
+
+
+def test_contradiction_counts_synonyms_as_their_class():
+    assert contradicts("So the answer is no.", "up", UP_DOWN)
+    assert not contradicts("So the answer is yes.", "up", UP_DOWN)
