@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from worldmodels import checkpoints
+from worldmodels.checkpoints import Checkpoint, Manifest
+from worldmodels.core import ModelFault
+
+STATED = Manifest(
+    name='odd "name"\n\x7f€',
+    family="fake",
+    version="1.2",
+    relations=("perturbation.de",),
+    contexts=("k562", "hepg2"),
+    licence="CC0",
+    training="generated",
+    calibration={"kind": "isotonic", "x": [0.0, 1e-7], "y": [0.25, 1.0]},
+    metrics={"auroc": 0.75, "n": 3.0},
+    options={"hidden": 64, "balanced": True, "why": "tab\there", "parts": ["a", "b"]},
+)
+ARRAYS = {
+    "half": np.arange(6, dtype=np.float16).reshape(2, 3),
+    "whole": np.array([-1, 2], np.int64),
+    "flag": np.array([True, False]),
+    "none": np.zeros((0, 4), np.float32),
+    "turned": np.arange(6.0).reshape(2, 3).T,
+}
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Checkpoint:
+    return checkpoints.write(
+        tmp_path / "model",
+        STATED,
+        tensors={"w.safetensors": ARRAYS},
+        texts={"names.txt": "a\nb\x85c\n", "names.json": '["a"]', "empty.txt": ""},
+    )
+
+
+def test_what_is_written_is_read(made: Checkpoint) -> None:
+    again = checkpoints.read(made.path)
+    assert again == made
+    assert dataclasses.replace(again.manifest, files={}) == STATED
+    assert again.digest.startswith("sha256:")
+    for arrays in (again.arrays("w.safetensors"), again.mapped("w.safetensors")):
+        assert arrays.keys() == ARRAYS.keys()
+        for name, array in ARRAYS.items():
+            assert arrays[name].dtype == array.dtype
+            np.testing.assert_array_equal(arrays[name], array)
+    assert again.lines("names.txt") == ["a", "b\x85c"]
+    assert again.lines("empty.txt") == []
+    assert again.names("names.json") == ["a"]
+    assert {path.name for path in made.path.parent.iterdir()} == {"model"}, "nothing temporary"
+
+
+def test_mapped_arrays_are_read_only_views_and_arrays_are_not(made: Checkpoint) -> None:
+    view = made.mapped("w.safetensors")["half"]
+    assert not view.flags.writeable
+    assert not view.flags.owndata
+    made.arrays("w.safetensors")["half"][0, 0] = 9
+
+
+def test_the_digest_follows_every_byte(tmp_path: Path) -> None:
+    digests = {
+        checkpoints.write(tmp_path / str(i), STATED, texts={"a.txt": text}).digest
+        for i, text in enumerate(["a", "b"])
+    }
+    assert len(digests) == 2
+    assert checkpoints.write(tmp_path / "2", STATED, texts={"a.txt": "a"}).digest in digests
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+DAMAGES: list[tuple[str, Callable[[Path], object], str]] = [
+    ("no-manifest", lambda p: (p / "manifest.toml").unlink(), "has no manifest.toml"),
+    ("not-toml", lambda p: (p / "manifest.toml").write_text("= ="), "not a readable manifest"),
+    ("binary", lambda p: (p / "manifest.toml").write_bytes(b"\xff"), "not a readable manifest"),
+    (
+        "newer-schema",
+        lambda p: _replace(p / "manifest.toml", "schema = 1", "schema = 2"),
+        "schema is 2, this version reads 1; upgrade",
+    ),
+    (
+        "unknown-key",
+        lambda p: _replace(p / "manifest.toml", "schema = 1", "schema = 1\ncolour = 1"),
+        "unknown key 'colour'",
+    ),
+    (
+        "missing-key",
+        lambda p: _replace(p / "manifest.toml", 'version = "1.2"\n', ""),
+        "key 'version' is missing",
+    ),
+    (
+        "wrong-type",
+        lambda p: _replace(p / "manifest.toml", 'version = "1.2"', "version = 1.2"),
+        "version must be text, found 1.2",
+    ),
+    (
+        "unknown-relation",
+        lambda p: _replace(p / "manifest.toml", "perturbation.de", "gene.colour"),
+        "unknown relation 'gene.colour'",
+    ),
+    (
+        "context-not-canonical",
+        lambda p: _replace(p / "manifest.toml", '"hepg2"', '"Hep G2"'),
+        "expected 'hepg2'",
+    ),
+    (
+        "metric-not-number",
+        lambda p: _replace(p / "manifest.toml", "0.75", '"good"'),
+        "metrics.auroc must be a number",
+    ),
+    (
+        "escaping-file",
+        lambda p: _replace(p / "manifest.toml", '"names.txt"', '"../names.txt"'),
+        "not the name of a file in the folder",
+    ),
+    ("missing-file", lambda p: (p / "names.txt").unlink(), "names.txt: missing"),
+    (
+        "altered-file",
+        lambda p: (p / "names.txt").write_text("A\n"),
+        r"names.txt: truncated or altered \(expected sha256:.*found sha256:",
+    ),
+    (
+        "truncated-file",
+        lambda p: (p / "w.safetensors").write_bytes((p / "w.safetensors").read_bytes()[:-1]),
+        "w.safetensors: truncated or altered",
+    ),
+]
+
+
+@pytest.mark.parametrize(("damage", "says"), [d[1:] for d in DAMAGES], ids=[d[0] for d in DAMAGES])
+def test_damage_is_refused_and_named(
+    made: Checkpoint, damage: Callable[[Path], object], says: str
+) -> None:
+    damage(made.path)
+    with pytest.raises(ModelFault, match=says) as fault:
+        checkpoints.read(made.path)
+    assert str(made.path) in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        pytest.param("other.safetensors", "lists no 'other.safetensors'", id="unlisted"),
+        pytest.param("names.txt", "not a safetensors file", id="not-safetensors"),
+        pytest.param("empty.txt", "not a safetensors file", id="empty"),
+    ],
+)
+def test_reading_the_wrong_file(made: Checkpoint, file: str, says: str) -> None:
+    with pytest.raises(ModelFault, match=says):
+        made.arrays(file)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "[1]"], ids=["empty", "object", "none", "number"])
+def test_a_list_of_names_is_one(tmp_path: Path, text: str) -> None:
+    made = checkpoints.write(tmp_path / "m", STATED, texts={"names.json": text})
+    with pytest.raises(ModelFault, match=r"names\.json"):
+        made.names("names.json")
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ModelFault, match="no such folder"):
+        checkpoints.read(tmp_path / "nowhere")
+
+
+def test_only_checkpoints_are_replaced_and_only_by_force(made: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(ModelFault, match="give --force"):
+        checkpoints.write(made.path, STATED)
+    (made.path / "card.json").write_text("{}")
+    assert checkpoints.read(made.path).spec(vocabulary=1, genes="").card is not None
+    fresh = checkpoints.write(made.path, STATED, force=True)
+    assert sorted(path.name for path in made.path.iterdir()) == ["manifest.toml"]
+    assert fresh.spec(vocabulary=1, genes="").card is None, "a card is of one digest only"
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    checkpoints.write(notes, STATED, force=True)
+    own = tmp_path / "thesis"
+    own.mkdir()
+    (own / "thesis.txt").write_text("ten years")
+    with pytest.raises(ModelFault, match="not a checkpoint and is left alone"):
+        checkpoints.write(own, STATED, force=True)
+    assert (own / "thesis.txt").read_text() == "ten years"
+    with pytest.raises(ModelFault, match="is a file"):
+        checkpoints.write(own / "thesis.txt", STATED, force=True)
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        pytest.param({"texts": {"../a": ""}}, "not the name of a file", id="escape"),
+        pytest.param({"texts": {"manifest.toml": ""}}, "not the name of a file", id="manifest"),
+        pytest.param({"texts": {"a": "\ud800"}}, "half a character", id="surrogate"),
+        pytest.param(
+            {"tensors": {"w": {"a": np.array(["x"])}}}, "'a' has the type <U1", id="no-number"
+        ),
+    ],
+)
+def test_what_cannot_be_written_leaves_nothing(
+    tmp_path: Path, parts: dict[str, dict[str, object]], says: str
+) -> None:
+    with pytest.raises(ModelFault, match=says):
+        checkpoints.write(tmp_path / "model", STATED, **parts)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_replacement_keeps_the_old(made: Checkpoint) -> None:
+    with pytest.raises(ModelFault):
+        checkpoints.write(made.path, STATED, texts={"a": "\ud800"}, force=True)
+    assert checkpoints.read(made.path) == made
+
+
+def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelFault, match="cannot write the checkpoint"):
+        checkpoints.write(tmp_path / "file" / "model", STATED)
+
+
+def test_reading_imports_no_torch(made: Checkpoint) -> None:
+    code = (
+        "import sys; from worldmodels import checkpoints; "
+        f"checkpoints.read({str(made.path)!r}).arrays('w.safetensors'); "
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
