@@ -124,3 +124,8 @@ def test_contradiction_of_yes(think, expected):
 def test_contradiction_counts_synonyms_as_their_class():
     assert contradicts("So the answer is no.", "up", UP_DOWN)
     assert not contradicts("So the answer is yes.", "up", UP_DOWN)
+
+
+def test_pattern_takes_what_precedes_as_reasoning():
+    answer = read(Item("TNF-α → β so \\boxed{no}"), BOXED, YES_NO)
+    assert (answer.label, answer.think) == ("no", "TNF-α → β so ")
