@@ -6,7 +6,7 @@ knows them.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 _TASKS: Final[dict[str, dict[str, Any]]] = {
     "perturbation.de": {"perturbation": "AARS", "gene": "CALR", "cell_line": "k562"},
@@ -23,8 +23,10 @@ _REASONING: Final = (
 _TOGETHER: Final = "{0} and {1} are parts of one complex, so the same cells express both."
 
 
-def example_item(task_types: tuple[str, ...], *, truth: bool) -> dict[str, Any]:
-    """One item of the first accepted type, with rbio's soft labels where a truth is needed."""
+def example_item(
+    task_types: tuple[str, ...], truth: Literal["soft", "hard"] | None
+) -> dict[str, Any]:
+    """One item of the first accepted type, with a truth for profiles that read one."""
     kind = task_types[0] if task_types else "perturbation.de"
     fields = _TASKS[kind]
     genes = fields.get("genes", ["AARS", "CALR"])
@@ -36,7 +38,9 @@ def example_item(task_types: tuple[str, ...], *, truth: bool) -> dict[str, Any]:
         "task": {"type": kind, **fields},
         "keywords": genes,
     }
-    if truth:
+    if truth == "hard":
+        item["truth"] = answer
+    elif truth == "soft":
         classes = ["down", "up"] if kind == "perturbation.dir" else ["no", "yes"]
         item["truth"] = {"classes": classes, "confidences": [0.137, 0.863]}
     return item

@@ -10,7 +10,8 @@ for the profile that reproduces rbio's released total, whose format checks price
 themselves: several think blocks and prose before the answer, still nothing after it.
 
 Limits: a completion longer than ``max_chars`` is refused unread, so that the work per item is
-bounded; it is linear below that. Attributes in tags and self-closing tags are plain text.
+bounded; it is linear below that. Attributes in tags and self-closing tags are plain text, and so
+are special tokens ("<|im_end|>"): decode completions without them.
 """
 
 from __future__ import annotations

@@ -152,8 +152,10 @@ class Profile:
 
     def example(self) -> dict[str, object]:
         """One item that this profile judges, as JSON data."""
-        options = [type(part.judge).__name__ for part in self.composition.parts]
-        return example_item(self.task_types, truth="AnswerJudge" in options)
+        kinds = {part.judge.truth for part in self.composition.parts}
+        return example_item(
+            self.task_types, "soft" if "soft" in kinds else "hard" if "hard" in kinds else None
+        )
 
 
 def build(name: str, recipe: Recipe, genes: GeneResolver) -> Profile:

@@ -24,7 +24,12 @@ PIECES = st.sampled_from(
     ["<think>", "</think>", "<answer>", "</answer>", "yes", "no", "AARS", " ", "\n", "<", "\ud800",
      "\0", "e\u0301", "\u200d", "so the answer is no.", "<THINK>", "<!--", "```"]
 )  # fmt: skip
-TEXTS = st.lists(PIECES | st.text(max_size=8), max_size=14).map("".join)
+LOOSE = st.lists(PIECES | st.text(max_size=8), max_size=14).map("".join)
+TEXTS = LOOSE | st.builds(
+    "<think>{}</think>\n<answer>{}</answer>".format,
+    st.text(max_size=40),
+    st.sampled_from(["yes", "No", "maybe"]),
+)
 TRUTHS = st.sampled_from(["yes", "no"]) | st.floats(0, 1).map(
     lambda p: {"classes": ["no", "yes"], "confidences": [1 - p, p]}
 )

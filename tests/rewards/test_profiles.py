@@ -79,6 +79,15 @@ def test_selectors_name_what_must_be_served(profiles):
     assert profiles["rbio-exp"].selectors == ()  # the request's truth may do
 
 
+@pytest.mark.parametrize(
+    ("name", "truth"),
+    [("rbio-exp", "yes"), ("rbio-mlp", None)],
+    ids=["reads the truth", "does not"],
+)
+def test_examples_carry_the_truth_that_is_read(profiles, name, truth):
+    assert profiles[name].example().get("truth") == truth
+
+
 def test_digests_follow_what_decides_a_reward(tmp_path):
     plain = load(tmp_path, RECIPE)
     assert load(tmp_path, "# note\n" + 'description = "d"\n' + RECIPE).digest == plain.digest

@@ -6,9 +6,11 @@ import msgspec
 import pytest
 
 from service.rewards.core import Query, Reason, Verdict
+from service.rewards.profiles import build
 from service.rewards.verifiers.english import ENGLISH
 from service.rewards.verifiers.mention import could_be_english, mentions, names_of
 from worldmodels.core import ModelSpec, Status
+from worldmodels.genes import GeneResolver
 
 YES = "<think>a b c d e f g h i j</think> <answer>yes</answer>"
 NO = YES.replace("yes", "no")
@@ -120,6 +122,25 @@ def test_truth_settles_a_hard_question_without_asking(judge, profiles, item, tru
     assert (result.status, result.reward, result.weight) == ("ok", score, 1.0)
 
 
+EVIDENCE = {
+    "model before truth": (Verdict(Status.OK, 0.0), 0.0),
+    "truth where unmeasured": (Verdict(Status.UNMEASURED), 1.0),
+    "no truth in place of a failure": (Verdict(Status.MODEL_ERROR), None),
+    "late is a failure": (Verdict(Status.MODEL_ERROR, reason=Reason.DEADLINE), None),
+    "level": (Verdict(Status.OK, 0.5), 1.0),
+}
+
+
+@pytest.mark.parametrize(("verdict", "reward"), EVIDENCE.values(), ids=EVIDENCE)
+def test_evidence_in_the_other_order(profiles, judge, item, verdict, reward):
+    base = profiles["rbio-exp"]
+    options = msgspec.structs.replace(base.recipe.options[0], evidence=("model", "truth"))
+    recipe = msgspec.structs.replace(base.recipe, options=(options,))
+    result = judge(build("x", recipe, base.genes), item(YES, truth="yes"), verdict)
+    assert result.reward == reward
+    assert result.status == ("error" if reward is None else "ok")
+
+
 def test_soft_labels_that_are_level_settle_nothing(judge, item):
     truth = {"classes": ["no", "yes"], "confidences": [0.5, 0.5]}
     assert judge("rbio-exp", item(YES, truth=truth)).reason == "LOW_CONFIDENCE"
@@ -216,6 +237,20 @@ NAMES = {
 @pytest.mark.parametrize(("keyword", "text", "found"), NAMES.values(), ids=NAMES)
 def test_names(genes, keyword, text, found):
     assert mentions(names_of(keyword, genes), text, text.lower()) is found
+
+
+@pytest.mark.data
+def test_names_of_the_real_table(data_folder):
+    table = GeneResolver.from_files([next(data_folder.glob("ncbi/*gene_info*"))])
+    for keyword, text in {
+        "AARS": "loss of alanyl-tRNA synthetase stalls ribosomes",
+        "CALR": "the chaperone Calreticulin is raised",
+        "TP53": "p53 is stable",
+    }.items():
+        assert mentions(names_of(keyword, table), text, text.lower())
+    for keyword in ("WAS", "SET", "CAT", "REST", "IMPACT", "MET", "KIT"):
+        text = "it was set that the cat may rest, met with no impact on the kit; knockdown (KD)"
+        assert not mentions(names_of(keyword, table), text, text.lower())
 
 
 def test_english_words_are_lower_case_and_long_enough_to_need_a_list():

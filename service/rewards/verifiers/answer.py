@@ -31,6 +31,7 @@ class AnswerJudge(Judge):
     """Scores the claimed class by what the request itself knows."""
 
     Options = AnswerOptions
+    truth = "soft"
 
     def __init__(self, name: str, weight: float, options: AnswerOptions, genes: GeneResolver):
         super().__init__(name, weight, options, genes)

@@ -58,6 +58,7 @@ class AskedJudge(Judge):
         self.options = options
         self.hard = options.score == "hard"
         self.gap = 1.0 if self.hard else options.min_gap
+        self.truth = "hard" if "truth" in options.evidence else None
         if not options.evidence or len(set(options.evidence)) != len(options.evidence):
             raise ProfileFault('evidence: expected ["truth", "model"] in some order, each once')
         if "truth" in options.evidence and not self.hard:

@@ -7,7 +7,7 @@ keys that the profile's ``[[component]]`` may carry), and is stateless afterward
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -28,6 +28,7 @@ class Judge(ABC):
         tasks: the task types it can judge; None: any, and items without a task.
         gap: the least by which the best answer's score beats every other's wherever there is a
             score: 1 for hard verdicts, ``min_gap`` for soft ones, 0 where nothing is known.
+        truth: the form of truth in the request that it reads; None: it reads none.
         textual: whether it judges only how the completion is written (may be a gate).
         selectors: the (model selector, relation) pairs it asks.
     """
@@ -35,6 +36,7 @@ class Judge(ABC):
     Options: ClassVar[type[msgspec.Struct]]
     tasks: ClassVar[tuple[str, ...] | None] = None
     textual: ClassVar[bool] = False
+    truth: Literal["soft", "hard"] | None = None
 
     def __init__(self, name: str, weight: float, options: msgspec.Struct, genes: GeneResolver):
         self.name = name
