@@ -104,7 +104,10 @@ def _unreadable() -> tuple[type[Exception], ...]:
 
 
 def _npz(path: Path) -> tuple[list[str], Any]:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as opened:  # numpy leaves a file open that it cannot read
+        file = np.load(opened, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ModelFault(f"--embeddings {path}: a single array, not an npz file")
         return _of_arrays({name: file[name] for name in file.files})
 
 
