@@ -1,0 +1,200 @@
+"""Rewards on disk, one line a row, so that a run that was stopped goes on where it was.
+
+A JSONL file grows batch by batch; a last line that was only half written is cut off when the run
+is taken up again. CSV and Parquet grow as ``OUT.partial.jsonl`` and are made from it at the end.
+Beside the output lies ``OUT.run.json`` with digests of the input and of the recipe: rewards of two
+inputs or two recipes never end up in one file.
+
+Limits: one run at a time writes an output; nothing is locked.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import msgspec
+
+from service.errors import StartupFault
+
+COLUMNS: Final = (
+    "row", "id", "status", "reward", "weight", "answer", "reason", "retryable", "contradiction",
+    "message", "components",
+)  # fmt: skip
+BATCH: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What decides the rewards of an output."""
+
+    input: str
+    """sha256 of the input's bytes."""
+    profile: str
+    """As it was asked for."""
+    profile_digest: str | None
+    """None where the server does not tell (gRPC); pin the profile there."""
+    format: str
+
+
+def file_digest(path: Path) -> str:
+    """``sha256:…`` of a file's bytes.
+
+    Raises:
+        StartupFault: it cannot be read.
+    """
+    try:
+        with path.open("rb") as data:
+            return f"sha256:{hashlib.file_digest(data, 'sha256').hexdigest()}"
+    except OSError as error:
+        raise StartupFault(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+class Ledger:
+    """The output of one run.
+
+    Args:
+        out: where the rewards go; its suffix says how.
+        form: ``jsonl``, ``csv``, ``tsv`` or ``parquet``.
+        run: what decides the rewards.
+        restart: forget what an earlier run wrote.
+
+    Raises:
+        StartupFault: the output is of another run, or not ours, or cannot be written.
+    """
+
+    def __init__(self, out: Path, form: str, run: Run, *, restart: bool) -> None:
+        self.out = out
+        self._form = form
+        self._state = out.with_name(out.name + ".run.json")
+        self._lines = out if form == "jsonl" else out.with_name(out.name + ".partial.jsonl")
+        self.tally: Counter[tuple[str, str]] = Counter()
+        self.reward_sum = 0.0
+        self.scored = 0
+        try:
+            if restart:
+                for path in (self._state, self._lines, out):
+                    path.unlink(missing_ok=True)
+            self.complete = self._taken_up(run)
+            self.done = 0 if self.complete else self._repaired()
+            self._state.write_text(json.dumps({**asdict(run), "complete": self.complete}) + "\n")
+            self._file: BinaryIO = self._lines.open("ab") if not self.complete else _nowhere()
+        except OSError as error:
+            raise StartupFault(f"{out} cannot be written: {error.strerror or error}") from error
+
+    def _taken_up(self, run: Run) -> bool:
+        """Whether an earlier run finished; nothing is there: False."""
+        if not self._state.exists():
+            if self.out.exists():
+                raise StartupFault(
+                    f"{self.out} exists and was not written by this command; choose another "
+                    "--out, or --restart to replace it"
+                )
+            self._lines.unlink(missing_ok=True)
+            return False
+        try:
+            found = json.loads(self._state.read_text())
+            changed = [key for key, value in asdict(run).items() if found[key] != value]
+        except (ValueError, KeyError, TypeError):
+            changed = ["run.json"]
+        if changed:
+            raise StartupFault(
+                f"{self.out} holds rewards of another run ({', '.join(changed)} differs, see "
+                f"{self._state.name}); choose another --out, or --restart to replace it"
+            )
+        return bool(found.get("complete")) and self.out.exists()
+
+    def _repaired(self) -> int:
+        """Cut off what is not a whole line; the number of whole ones."""
+        if not self._lines.exists():
+            return 0
+        whole = rows = 0
+        with self._lines.open("rb+") as lines:
+            for line in lines:
+                if not line.endswith(b"\n") or not self._counted(line):
+                    break
+                whole += len(line)
+                rows += 1
+            lines.truncate(whole)
+        return rows
+
+    def _counted(self, line: bytes) -> bool:
+        try:
+            found = msgspec.json.decode(line)
+            self._count(found)
+        except (msgspec.DecodeError, KeyError, TypeError):
+            return False
+        return True
+
+    def _count(self, row: dict[str, Any]) -> None:
+        self.tally[row["status"], row["reason"]] += 1
+        if row["reward"] is not None:
+            self.reward_sum += row["reward"]
+            self.scored += 1
+
+    def add(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Append rows; they are with the operating system when this returns."""
+        self._file.write(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+        self._file.flush()
+        for row in rows:
+            self._count(row)
+        self.done += len(rows)
+
+    def finish(self, run: Run) -> None:
+        """Make the output of its final form and say that it is whole."""
+        self._file.close()
+        if self._form != "jsonl":
+            part = self.out.with_name(self.out.name + ".part")
+            write = _write_parquet if self._form == "parquet" else _write_csv
+            write(part, self._read(), self._form)
+            part.replace(self.out)
+            self._lines.unlink()
+        self._state.write_text(json.dumps({**asdict(run), "complete": True}) + "\n")
+
+    def close(self) -> None:
+        """Let go of the file; what was added stays."""
+        self._file.close()
+
+    def _read(self) -> Iterator[dict[str, Any]]:
+        with self._lines.open("rb") as lines:
+            for line in lines:
+                row = msgspec.json.decode(line)
+                row["components"] = msgspec.json.encode(row["components"]).decode()
+                row["id"] = None if row["id"] is None else str(row["id"])
+                yield row
+
+
+def _nowhere() -> BinaryIO:
+    import io
+
+    return io.BytesIO()
+
+
+def _write_csv(path: Path, rows: Iterator[dict[str, Any]], form: str) -> None:
+    with path.open("w", encoding="utf-8", newline="") as text:
+        writer = csv.DictWriter(text, COLUMNS, delimiter="," if form == "csv" else "\t")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_parquet(path: Path, rows: Iterator[dict[str, Any]], form: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {"row": pa.int64(), "reward": pa.float64(), "weight": pa.float64()}
+    kinds |= {"retryable": pa.bool_(), "contradiction": pa.bool_()}
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
+    with pq.ParquetWriter(path, schema) as writer:
+        batch: list[dict[str, Any]] = []
+        for row in rows:
+            batch.append(row)
+            if len(batch) == BATCH:
+                writer.write_table(pa.Table.from_pylist(batch, schema))
+                batch = []
+        writer.write_table(pa.Table.from_pylist(batch, schema))
