@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from service.batcher import Hosted
 from service.cache import Memory, RedisTier
 from service.errors import StartupFault
 from service.front import rest, rpc
+from service.front.protocol import HotProtocol
 from service.metrics import Metrics
 from service.models import ServedModels
 from service.pipeline import BadItem, Pipeline
@@ -40,7 +42,7 @@ from worldmodels.genes import GeneResolver
 
 log = structlog.get_logger(__name__)
 
-HTTP_DRAIN_POLL_S: Final = 0.1
+METRICS_EVERY_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Service:
             await self.redis.warm()
             if self.redis.trip_s is None:
                 log.warning("Redis is away; going on without it", url=self.redis.url)
+        self.pipeline.settle()
 
     async def stop(self) -> None:
         """Stop model threads, finish writes."""
@@ -68,17 +71,23 @@ class Service:
             await self.redis.close()
 
 
-def build(settings: Settings, report: Callable[[str], None] = lambda _: None) -> Service:
+def build(
+    settings: Settings,
+    report: Callable[[str], None] = lambda _: None,
+    *,
+    shared: Path | None = None,
+) -> Service:
     """Load everything that the settings name. Blocking; call it before a loop runs.
 
     Args:
         settings: validated settings.
         report: called with one line per step.
+        shared: folder for the metrics of sibling workers.
 
     Raises:
         StartupFault: a gene table, model, profile or setting is at fault; says what to do.
     """
-    metrics = Metrics(settings.telemetry.max_runs)
+    metrics = Metrics(settings.telemetry.max_runs, shared)
     try:
         tables = settings.genes.tables
         genes = GeneResolver.from_files(tables) if tables else GeneResolver.as_they_are()
@@ -238,24 +247,29 @@ def listen(host: str, port: int, *, shared: bool, what: str) -> socket.socket:
 
 
 def run(
-    settings: Settings, banner: Callable[[Service, int, int], None], *, shared: bool = False
+    settings: Settings,
+    banner: Callable[[Service, int, int], None],
+    *,
+    shared: Path | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; the exit code (0 after a complete drain).
 
     Args:
         settings: validated settings.
         banner: called with the service, the HTTP port and the gRPC port once both answer.
-        shared: other workers serve the same ports.
+        shared: folder for the metrics of sibling workers that serve the same ports.
     """
     configure_logging(settings)
     http_socket = listen(
-        settings.server.host, settings.server.http_port, shared=shared, what="http_port"
+        settings.server.host, settings.server.http_port, shared=shared is not None, what="http_port"
     )
     # Only to fail early, with a message, where the port is taken: gRPC binds for itself.
-    listen(settings.server.host, settings.server.grpc_port, shared=shared, what="grpc_port").close()
-    service = build(settings, lambda line: log.info(line))
+    listen(
+        settings.server.host, settings.server.grpc_port, shared=shared is not None, what="grpc_port"
+    ).close()
+    service = build(settings, lambda line: log.info(line), shared=shared)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(service, http_socket, banner, shared=shared))
+        return runner.run(_serve(service, http_socket, banner, shared=shared is not None))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -294,18 +308,30 @@ async def _serve(
     gc.collect()
     gc.freeze()  # what is alive now stays alive: scanning it again and again costs p99
     banner(service, http_socket.getsockname()[1], grpc_port)
+    saving = asyncio.create_task(_save_metrics(service.pipeline.metrics)) if shared else None
     await stop.wait()
+    if saving is not None:
+        saving.cancel()
     loop.add_signal_handler(signal.SIGINT, lambda: sys.exit(130))  # Ctrl-C once more: at once
     return await _drain(service, http, serving, grpc_server)
 
 
+async def _save_metrics(metrics: Metrics) -> None:
+    """Leave a snapshot for the sibling workers every second."""
+    while True:
+        metrics.save()
+        await asyncio.sleep(METRICS_EVERY_S)
+
+
 def _http_server(service: Service) -> _HttpServer:
-    app = rest.Dispatcher(service.pipeline, rest.application(service.pipeline))
+    hot = rest.HotRoutes(service.pipeline)
+    app = rest.Dispatcher(hot, rest.application(service.pipeline))
     settings = service.settings.server
     return _HttpServer(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=partial(HotProtocol, hot=hot),  # type: ignore[arg-type]
+            proxy_headers=False,
             ws="none",
             lifespan="off",
             access_log=False,

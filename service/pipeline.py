@@ -77,6 +77,8 @@ class Pipeline:
         self.metrics = metrics
         self.limits = limits
         self.drained = asyncio.Event()
+        self.waits = True
+        """Whether a request may have to wait for a thread or for Redis; ``settle`` finds out."""
         self._genes = genes
         self._memory = memory
         self._redis = redis
@@ -87,6 +89,14 @@ class Pipeline:
     def draining(self) -> bool:
         """The server has been asked to stop; what still arrives is answered."""
         return self.drained.is_set()
+
+    def settle(self) -> None:
+        """Note, once models are warm and the Redis trip is measured, whether anything waits."""
+        redis = self._redis
+        self.waits = any(
+            not model.inline or (redis is not None and self._pays(redis, model))
+            for model in self.models
+        )
 
     def drain(self) -> None:
         """Say that no new work is wanted: /readyz turns 503, streams end after their requests."""

@@ -2,12 +2,12 @@
 
 The parent holds the ports (bound, not listening), starts the workers with SO_REUSEPORT, replaces
 one that dies, and passes SIGTERM on. It serves nothing itself. A worker that dies again and again
-before it is ready ends the whole server: restarting a fault for ever hides it.
+before it is ready ends the whole server: restarting a fault for ever hides it. The workers leave
+their metrics in a folder of the parent's, so that any of them can answer a scrape for all.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -21,7 +21,6 @@ from typing import Final
 import structlog
 
 from service.errors import StartupFault
-from service.metrics import MULTIPROCESS_VARIABLE
 
 log = structlog.get_logger(__name__)
 
@@ -56,12 +55,12 @@ def supervise(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     with tempfile.TemporaryDirectory(prefix="soft-verifier-metrics-") as folder:
-        environment = {**os.environ, MULTIPROCESS_VARIABLE: folder}
+        command = [*command, "--metrics-folder", folder]
 
         def start() -> tuple[subprocess.Popen[bytes], float]:
             # A session of its own: Ctrl-C reaches the parent alone, which drains the workers.
             return (
-                subprocess.Popen(command, env=environment, start_new_session=True),
+                subprocess.Popen(command, start_new_session=True),
                 time.monotonic(),
             )
 

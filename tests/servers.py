@@ -32,6 +32,8 @@ class RedisProcess:
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.port = free_port()
+        while self.port > 55_000:  # a cluster node listens on port + 10,000 as well
+            self.port = free_port()
         self._folder = folder
         self._arguments = arguments
         self.process: subprocess.Popen[bytes] | None = None

@@ -9,6 +9,7 @@ HTTP or rewards. Limits: pairwise relations only (a vector relation such as
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -177,6 +178,7 @@ def quantise(values: NDArray[np.floating]) -> Floats:
 _NOT_ALPHANUMERIC = re.compile(r"[^0-9a-z]+")
 
 
+@functools.lru_cache(maxsize=4096)
 def canonical_context(name: str) -> str:
     """One spelling per cell line: ``"Hep G2"``, ``"HepG2"`` and ``"hep-g2"`` are ``"hepg2"``."""
     return _NOT_ALPHANUMERIC.sub("", name.lower())

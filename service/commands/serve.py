@@ -30,6 +30,7 @@ def serve(
         int | None, typer.Option("--workers", help="Processes that share the ports (1).")
     ] = None,
     worker: Annotated[bool, typer.Option("--worker", hidden=True)] = False,
+    metrics_folder: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Serve rewards over HTTP and gRPC until SIGTERM.
 
@@ -44,8 +45,8 @@ def serve(
     if model:
         added = [settings.Model(path=path) for path in model]
         loaded = loaded.model_copy(update={"models": [*loaded.models, *added]})
-    if worker:
-        raise typer.Exit(app.run(loaded, lambda *_: None, shared=True))
+    if worker and metrics_folder is not None:
+        raise typer.Exit(app.run(loaded, lambda *_: None, shared=metrics_folder))
     if loaded.server.workers > 1:
         raise typer.Exit(_serve_many(loaded))
     raise typer.Exit(app.run(loaded, _banner))
@@ -80,7 +81,7 @@ def _serve_many(loaded: settings.Settings) -> int:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=1.0) as response:  # noqa: S310
+        with urllib.request.urlopen(url, timeout=1.0) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
@@ -102,9 +103,8 @@ def _banner(service: app.Service, http_port: int, grpc_port: int) -> None:
         spec = model.spec
         known = f"{spec.vocabulary:,} genes" if spec.vocabulary else "any gene"
         contexts = ", ".join(spec.contexts) or "any context"
-        print(
-            f"  model   {spec.name} ({spec.family}): {', '.join(spec.relations)}; {known}; {contexts}"
-        )
+        answers = ", ".join(spec.relations)
+        print(f"  model   {spec.name} ({spec.family}): {answers}; {known}; {contexts}")
     for profile, request in example_requests(service):
         print(f"\n{profile}, a request that works:\n")
         print(f"  curl -s {url}/v1/score -H 'content-type: application/json' -d '{request}'")

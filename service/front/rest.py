@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import structlog
@@ -29,71 +29,58 @@ from service.pipeline import Pipeline
 log = structlog.get_logger(__name__)
 
 _JSON: Final = (b"content-type", b"application/json")
-_Hot = Callable[[bytes], Awaitable[bytes]]
 
 
 class ClientGone(Exception):
     """The client closed the connection before it had its answer."""
 
 
-class Dispatcher:
-    """ASGI: hot routes here, everything else to the application behind.
+class Reply(NamedTuple):
+    """What a hot route answers."""
 
-    Args:
-        pipeline: what answers.
-        behind: the FastAPI application.
-    """
+    status: int
+    payload: bytes
+    retry_after: int | None = None
 
-    def __init__(self, pipeline: Pipeline, behind: ASGIApp):
-        self._pipeline = pipeline
-        self._behind = behind
-        self._hot: dict[str, _Hot] = {"/v1/score": self._score, "/v1/predict": self._predict}
-        self._watch = any(not model.inline for model in pipeline.models)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        handler = self._hot.get(scope["path"]) if scope["type"] == "http" else None
-        if handler is None or scope["method"] != "POST":
-            await self._behind(scope, receive, send)
-            return
-        route = scope["path"]
-        status, headers = 200, [_JSON]
+class HotRoutes:
+    """The routes that trainers hammer: bytes in, bytes out, no web framework."""
+
+    def __init__(self, pipeline: Pipeline):
+        self.pipeline = pipeline
+        self._answers: dict[str, Callable[[bytes], Awaitable[bytes]]] = {
+            "/v1/score": self._score,
+            "/v1/predict": self._predict,
+        }
+
+    def __contains__(self, route: str) -> bool:
+        return route in self._answers
+
+    async def reply(self, route: str, body: bytes) -> Reply:
+        """The answer, or what went wrong; never raises for a bad request."""
         try:
-            body = await _read(scope, receive, self._pipeline.limits.max_body_bytes)
-            payload = await self._answered(handler, body, receive)
+            reply = Reply(200, await self._answers[route](body))
         except ServiceError as error:
-            status, payload = error.http, wire.write_error(error)
-            if error.retry_after is not None:
-                headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
-        except ClientGone:
-            self._pipeline.metrics.request(route, "client_gone")
-            return
+            reply = failure(error)
         except Exception:
             log.exception("request failed", route=route)
-            status, payload = 500, wire.write_error(ServiceError("internal error; see the log"))
-        self._pipeline.metrics.request(route, str(status))
-        headers.append((b"content-length", b"%d" % len(payload)))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": payload})
+            reply = failure(ServiceError("internal error; the server's log has it"))
+        self.pipeline.metrics.request(route, str(reply.status))
+        return reply
 
-    async def _answered(self, handler: _Hot, body: bytes, receive: Receive) -> bytes:
-        """The answer; cancelled if the client goes away while a model is being waited for."""
-        if not self._watch:
-            return await handler(body)
-        work = asyncio.ensure_future(handler(body))
-        gone = asyncio.ensure_future(_disconnected(receive))
+    def reply_now(self, route: str, body: bytes) -> Reply:
+        """The same at once, for a pipeline that never waits."""
+        answering = self.reply(route, body)
         try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                return work.result()
-            raise ClientGone
-        finally:
-            for task in (work, gone):
-                if not task.done():
-                    task.cancel()
+            answering.send(None)
+        except StopIteration as done:
+            reply: Reply = done.value
+            return reply
+        answering.close()
+        raise AssertionError("a pipeline that never waits did wait")
 
     async def _score(self, body: bytes) -> bytes:
-        pipeline = self._pipeline
+        pipeline = self.pipeline
         started = perf_counter()
         profile, items, context, deadline_ms = wire.read_score(body, pipeline.limits.max_items)
         pipeline.metrics.stage("parse", perf_counter() - started)
@@ -106,7 +93,7 @@ class Dispatcher:
         return payload
 
     async def _predict(self, body: bytes) -> bytes:
-        pipeline = self._pipeline
+        pipeline = self.pipeline
         started = perf_counter()
         model, queries, deadline_ms = wire.read_predict(body, pipeline.limits.max_queries)
         pipeline.metrics.stage("parse", perf_counter() - started)
@@ -114,6 +101,62 @@ class Dispatcher:
             model, queries, deadline=pipeline.deadline(deadline_ms)
         )
         return wire.write_predict(hosted.spec, verdicts)
+
+
+def failure(error: ServiceError) -> Reply:
+    """What a client is told of an error."""
+    after = None if error.retry_after is None else max(1, round(error.retry_after))
+    return Reply(error.http, wire.write_error(error), after)
+
+
+class Dispatcher:
+    """ASGI: hot routes here, everything else to the application behind.
+
+    Args:
+        hot: the hot routes.
+        behind: the FastAPI application.
+    """
+
+    def __init__(self, hot: HotRoutes, behind: ASGIApp):
+        self._hot = hot
+        self._behind = behind
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http" or scope["path"] not in self._hot or scope["method"] != "POST":
+            await self._behind(scope, receive, send)
+            return
+        pipeline = self._hot.pipeline
+        try:
+            body = await _read(scope, receive, pipeline.limits.max_body_bytes)
+            status, payload, retry_after = await self._answered(scope["path"], body, receive)
+        except ServiceError as error:
+            status, payload, retry_after = failure(error)
+            pipeline.metrics.request(scope["path"], str(status))
+        except ClientGone:
+            pipeline.metrics.request(scope["path"], "client_gone")
+            return
+        headers = [_JSON, (b"content-length", b"%d" % len(payload))]
+        if retry_after is not None:
+            headers.append((b"retry-after", b"%d" % retry_after))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": payload})
+
+    async def _answered(self, route: str, body: bytes, receive: Receive) -> Reply:
+        """The answer; cancelled if the client goes away while a model is being waited for."""
+        if not self._hot.pipeline.waits:
+            return await self._hot.reply(route, body)
+        work = asyncio.ensure_future(self._hot.reply(route, body))
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            raise ClientGone
+        finally:
+            for task in (work, gone):
+                if not task.done():
+                    task.cancel()
 
 
 async def _read(scope: Scope, receive: Receive, most: int) -> bytes:
@@ -164,10 +207,9 @@ def application(pipeline: Pipeline) -> FastAPI:
         version=__version__,
         description="Rewards for reinforcement learning on biology, verified by world models.",
     )
-    dispatcher = Dispatcher(pipeline, app)
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(HTTPException, _http_error(app))
-    _add_hot_routes(app, dispatcher)
+    _add_hot_routes(app, HotRoutes(pipeline))
     _add_catalogue(app, pipeline)
     _add_health(app, pipeline)
     return app
@@ -175,10 +217,7 @@ def application(pipeline: Pipeline) -> FastAPI:
 
 async def _service_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
-    headers = {}
-    if error.retry_after is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_after)))
-    return Response(wire.write_error(error), error.http, headers, "application/json")
+    return _response(failure(error))
 
 
 def _http_error(app: FastAPI) -> Callable[[Request, Exception], Awaitable[Response]]:
@@ -199,53 +238,39 @@ def _http_error(app: FastAPI) -> Callable[[Request, Exception], Awaitable[Respon
     return handle
 
 
-def _add_hot_routes(app: FastAPI, dispatcher: Dispatcher) -> None:
+def _add_hot_routes(app: FastAPI, hot: HotRoutes) -> None:
     """Describe the hot routes; they also work where the application runs without dispatcher."""
-    hot = (
+    table = (
         ("/v1/score", wire.ScoreRequest, wire.ScoreResponse, "Rewards for a batch of completions"),
         ("/v1/predict", wire.PredictRequest, wire.PredictResponse, "Ask a world model directly"),
     )
-    kinds = [kind for _, request, response, _ in hot for kind in (request, response)]
+    kinds = [kind for _, request, response, _ in table for kind in (request, response)]
     schemas, components = msgspec.json.schema_components(
         [*kinds, wire.ErrorResponse], ref_template="#/components/schemas/{name}"
     )
-    *pairs, failure = schemas
-    for i, (path, _, _, summary) in enumerate(hot):
-        request_schema, response_schema = pairs[2 * i], pairs[2 * i + 1]
 
-        async def answer(request: Request) -> Response:
-            messages = {"response": b"", "status": 200, "headers": []}
+    def content(schema: dict[str, Any]) -> dict[str, Any]:
+        return {"content": {"application/json": {"schema": schema}}}
 
-            async def send(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    messages["status"], messages["headers"] = message["status"], message["headers"]
-                else:
-                    messages["response"] = message["body"]
+    async def answer(request: Request) -> Response:
+        reply = await hot.reply(request.url.path, await request.body())
+        return _response(reply)
 
-            await dispatcher(request.scope, request.receive, send)
-            headers = {k.decode(): v.decode() for k, v in messages["headers"]}  # type: ignore[attr-defined]
-            return Response(messages["response"], messages["status"], headers)  # type: ignore[arg-type]
-
-        app.post(
-            path,
-            summary=summary,
-            openapi_extra={
-                "requestBody": {
-                    "required": True,
-                    "content": {"application/json": {"schema": request_schema}},
+    for i, (path, _, _, summary) in enumerate(table):
+        extra = {
+            "requestBody": {"required": True, **content(schemas[2 * i])},
+            "responses": {
+                "200": {
+                    "description": "Same order and length as the request",
+                    **content(schemas[2 * i + 1]),
                 },
-                "responses": {
-                    "200": {
-                        "description": "Same order and length as the request",
-                        "content": {"application/json": {"schema": response_schema}},
-                    },
-                    "default": {
-                        "description": "What was wrong, in which field, and what to do",
-                        "content": {"application/json": {"schema": failure}},
-                    },
+                "default": {
+                    "description": "What was wrong, in which field, and what to do",
+                    **content(schemas[-1]),
                 },
             },
-        )(answer)
+        }
+        app.post(path, summary=summary, name=path.rsplit("/", 1)[1], openapi_extra=extra)(answer)
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -254,6 +279,11 @@ def _add_hot_routes(app: FastAPI, dispatcher: Dispatcher) -> None:
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _response(reply: Reply) -> Response:
+    after = {} if reply.retry_after is None else {"Retry-After": str(reply.retry_after)}
+    return Response(reply.payload, reply.status, after, "application/json")
 
 
 def _add_catalogue(app: FastAPI, pipeline: Pipeline) -> None:

@@ -279,10 +279,8 @@ def explain(fault: str, kind: type, prefix: str) -> tuple[str, str]:
             f"{field or 'body'}: {what[0].lower()}{what[1:]}{nearest(unknown['name'], known)}",
         )
     if path.endswith("type") and (tag := _INVALID_TAG.search(what)):
-        return (
-            field,
-            f"{field}: unknown task type {tag['value']}{nearest(tag['value'].strip(chr(39)), TASK_TYPES)}",
-        )
+        kind = tag["value"]
+        return field, f"{field}: unknown task type {kind}{nearest(kind[1:-1], TASK_TYPES)}"
     return field, f"{field or 'body'}: {what[0].lower()}{what[1:]}"
 
 

@@ -1,0 +1,105 @@
+"""HTTP/1.1 with a short cut: hot routes are answered inside the parser's callback.
+
+uvicorn makes a task, an event and two writes of every request. Where the pipeline never waits
+(models that compute in the loop, no Redis to ask), a ``POST`` to a hot route with a plain body
+needs none of that: it is parsed, scored and written at once. Everything else, and everything that
+is unusual about a request (chunked or huge bodies, Expect, pipelining behind another route, a
+client that does not read), takes uvicorn's own way. See benchmarks/notes.md for what it gains.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service.front.rest import HotRoutes, Reply
+
+_HEAD: Final = {
+    status.value: (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
+        "content-length: "
+    ).encode()
+    for status in HTTPStatus
+}
+_CLOSE: Final = b"connection: close\r\n"
+
+
+class HotProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with the short cut.
+
+    Args:
+        hot: the routes to answer at once.
+        arguments: what uvicorn passes on.
+    """
+
+    def __init__(self, *arguments: Any, hot: HotRoutes, **named: Any):
+        super().__init__(*arguments, **named)
+        self._hot = hot
+        self._route: str | None = None
+        self._body: list[bytes] = []
+        self._last = False
+
+    def on_headers_complete(self) -> None:
+        """Decide, once the headers are known, which way the request takes."""
+        route = self.url.decode("latin-1")
+        if route in self._hot and self._is_plain():
+            self._route = route
+            self._body.clear()
+        else:
+            super().on_headers_complete()
+
+    def _is_plain(self) -> bool:
+        """A POST that can be answered at once, with a body of a known and allowed length."""
+        pipeline = self._hot.pipeline
+        if pipeline.waits or self.parser.get_method() != b"POST" or self.flow.write_paused:
+            return False
+        if self.cycle is not None and not self.cycle.response_complete:
+            return False
+        if self.expect_100_continue or self.parser.get_http_version() != "1.1":
+            return False
+        length = None
+        for name, value in self.headers:
+            if name == b"content-length":
+                length = int(value)
+            elif name in (b"content-encoding", b"transfer-encoding", b"upgrade"):
+                return False
+        return length is not None and length <= pipeline.limits.max_body_bytes
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a piece of the body."""
+        if self._route is None:
+            super().on_body(body)
+        else:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """Answer."""
+        route = self._route
+        if route is None:
+            super().on_message_complete()
+            return
+        self._route = None
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        last = self._last or not self.parser.should_keep_alive()
+        self._write(self._hot.reply_now(route, body), last)
+        self.on_response_complete()
+
+    def _write(self, reply: Reply, last: bool) -> None:
+        parts = [_HEAD[reply.status], b"%d\r\n" % len(reply.payload)]
+        if reply.retry_after is not None:
+            parts.append(b"retry-after: %d\r\n" % reply.retry_after)
+        if last:
+            parts.append(_CLOSE)
+        parts += (b"\r\n", reply.payload)
+        self.transport.write(b"".join(parts))
+        if last:
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        """Drain: a request whose body is still coming in is answered before the connection ends."""
+        if self._route is None:
+            super().shutdown()
+        else:
+            self._last = True
