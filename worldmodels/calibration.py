@@ -24,6 +24,8 @@ Kind = Literal["none", "platt", "isotonic"]
 
 EDGE: Final = 1e-6
 """Scores are kept this far from 0 and 1 before their log-odds are taken."""
+FURTHEST: Final = float(np.log1p(-EDGE) - np.log(EDGE))
+"""The log-odds of ``EDGE``."""
 BINS: Final = 15
 """Equal-width bins of the expected calibration error (Guo et al. 2017)."""
 
@@ -73,7 +75,12 @@ class Platt:
 
     def apply(self, scores: Array) -> Floats:
         """Calibrated probabilities of scores in [0, 1]."""
-        return sigmoid(self.slope * logit(scores) + self.intercept)
+        return self.of_logits(logit(scores))
+
+    def of_logits(self, logits: Array) -> Floats:
+        """The same from the scores' log-odds, which as scores would be kept off 0 and 1."""
+        kept = np.clip(logits, -FURTHEST, FURTHEST)
+        return sigmoid(self.slope * kept + self.intercept)
 
     def to_dict(self) -> dict[str, Value]:
         """Kind, slope and intercept."""

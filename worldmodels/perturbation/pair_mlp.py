@@ -95,8 +95,8 @@ class PairMLP:
         return np.concatenate([self._logits(*part) for part in parts])
 
     def _calibrate(self, logits: Floats, raw: Floats) -> Floats:
-        if isinstance(self._calibrator, Platt):  # straight from the logits: a line more per pair
-            return sigmoid(self._calibrator.slope * logits + self._calibrator.intercept)
+        if isinstance(self._calibrator, Platt):  # spares a logarithm for each pair
+            return self._calibrator.of_logits(logits)
         return self._calibrator.apply(raw)
 
 

@@ -1,0 +1,64 @@
+"""Tiny trained models of every local family, built from generated data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from screens import screen, vectors
+
+from worldmodels.checkpoints import Checkpoint
+from worldmodels.genes import GeneResolver
+from worldmodels.perturbation import measured, pair_mlp_factoring, pair_mlp_training, tables
+from worldmodels.perturbation.pair_mlp_training import Fitted, Settings
+
+
+def fit_pair_mlp(
+    folder: Path,
+    settings: Settings,
+    lines: tuple[str, ...] = ("K562",),
+    any_line: bool = False,
+    genes: int = 60,
+) -> Fitted:
+    """Train on the generated screen."""
+    table = tables.read(screen(folder, lines, genes), any_cell_line=any_line)
+    known = vectors(genes)
+    pairs, _ = pair_mlp_training.match(table, known, GeneResolver.as_they_are())
+    return pair_mlp_training.fit(pairs, known.vectors, settings)
+
+
+def pair_mlp(
+    folder: Path,
+    lines: tuple[str, ...] = ("K562", "Hep G2"),
+    any_line: bool = False,
+    settings: Settings | None = None,
+) -> Checkpoint:
+    """A pair network of two cell lines."""
+    settings = settings or Settings(epochs=3, hidden=8, batch_size=128)
+    table = tables.read(screen(folder, lines), any_cell_line=any_line)
+    fitted = fit_pair_mlp(folder, settings, lines, any_line)
+    manifest = pair_mlp_factoring.describe(
+        fitted,
+        settings,
+        name="tiny",
+        version="1",
+        relation="perturbation.de",
+        training="generated",
+        licence="CC0-1.0",
+        any_cell_line=any_line,
+    )
+    return pair_mlp_factoring.save(
+        folder / "pair-mlp", fitted, vectors(), table, GeneResolver.as_they_are(), manifest
+    )
+
+
+def measured_table(folder: Path) -> Checkpoint:
+    """The generated screen as it is."""
+    return measured.build(
+        folder / "measured",
+        tables.read(screen(folder, ("K562", "Hep G2"))),
+        GeneResolver.as_they_are(),
+        name="tiny",
+        version="1",
+        relation="perturbation.de",
+        licence="CC0-1.0",
+    )
