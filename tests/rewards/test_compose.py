@@ -61,6 +61,7 @@ REWARDS = {
     "floor in mean": ("mean", [(part("a"), 0.9), (part("b", **FLOOR), "UNMEASURED")], 0.45),
     "floor in min": ("min", [(part("a"), 0.9), (part("b", **FLOOR), "UNMEASURED")], 0.0),
     "report does not count": ("mean", [(part("a"), 0.9), (part("b", "report", 0.0), 0.1)], 0.9),
+    "report is not the least": ("min", [(part("a"), 0.9), (part("b", "report", 0.0), 0.1)], 0.9),
     "report may be missing": ("min", [(part("a"), 0.9), (part("b", "report"), "MODEL_ERROR")], 0.9),
     "gate passed": ("mean", [(part("a"), 0.9), (part("g", "gate", 0.0, at_least=0.5), 0.5)], 0.9),
     "six decimals": ("mean", [(part("a"), 1 / 3)], 0.333333),
@@ -147,6 +148,8 @@ def test_a_failed_gate_makes_the_item_invalid_whatever_else(other, first):
 def test_a_floored_gate_fails():
     gate = (part("g", "gate", at_least=0.5, on_missing="floor"), "NO_KEYWORDS")
     assert compose("mean", gate, (part("a"), 0.9)).status == "invalid"
+    failing = (gate[0], "MODEL_ERROR")
+    assert compose("mean", failing, (part("a"), 0.9)).status == "error"
 
 
 WEIGHTS = {

@@ -92,6 +92,8 @@ def test_digests_follow_what_decides_a_reward(tmp_path):
     plain = load(tmp_path, RECIPE)
     assert load(tmp_path, "# note\n" + 'description = "d"\n' + RECIPE).digest == plain.digest
     assert load(tmp_path, RECIPE + "weight = 1.0\n").digest == plain.digest
+    assert load(tmp_path, RECIPE + "[compose]\nrange = [0, 1]\n").digest == plain.digest
+    assert load(tmp_path, 'version = "2"\n' + RECIPE).digest != plain.digest
     assert load(tmp_path, RECIPE + "min_gap = 0.1\n").digest != plain.digest
     assert load(tmp_path, RECIPE, "other").digest != plain.digest
     assert load(tmp_path, RECIPE).digest == plain.digest

@@ -26,6 +26,7 @@ SCORES = {
     "raw no": ("rbio-tf", NO, [OK], 0.2, 0.86),
     "measured yes": ("rbio-exp", YES, [Verdict(Status.OK, 1.0)], 1.0, 1.0),
     "measured no": ("rbio-exp", NO, [Verdict(Status.OK, 1.0)], 0.0, 1.0),
+    "a soft model taken as hard": ("rbio-exp", YES, [OK], 1.0, 1.0),
     "both": ("rbio-mlp+exp", NO, [OK, Verdict(Status.OK, 0.0)], 0.535, 0.93),
     "one unmeasured": ("rbio-mlp+exp", NO, [OK, Verdict(Status.UNMEASURED)], 0.07, 0.86),
 }

@@ -2,11 +2,11 @@
 
 Formula (facts of the released code): each check earns 0 or 1, the share of words inside tags
 anything between, and the score is their mean; checks that ask how thinks or tags are used earn
-nothing where there is none. Departures: text is joined by a space where a tag is taken out and
-the share is at most 1 (repeated glued blocks earned 5 and more); an answer right after
-``</think>`` counts as after it; ``max_chars`` bounds length beside the word count, so that one
-word of 20,000 characters is too long. Tags count in any letter case, but the first and the last
-must be lower case, as in the demo.
+nothing where there is none. Departures: text is cut at the tags and words are counted on each
+side, so that the share is at most 1 (repeated glued blocks earned 5 and more); an answer right
+after ``</think>`` counts as after it; ``max_chars`` bounds length beside the word count, so that
+one word of 20,000 characters is too long. Tags count in any letter case, but the first and the
+last must be lower case, as in the demo.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _has_think(layout: Layout) -> float:
 
 def _share_inside(layout: Layout) -> float:
     words = layout.inside + layout.outside
-    return min(1.0, layout.inside / words) if words else 0.0
+    return layout.inside / words if words else 0.0
 
 
 def _not_too_long(layout: Layout) -> float:
