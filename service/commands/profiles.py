@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from service.errors import nearest
 from service.rewards.errors import ProfileFault
@@ -32,17 +30,13 @@ def overview(context: typer.Context, folder: Folder = None) -> None:
     context.obj = folder
     if context.invoked_subcommand is not None:
         return
-    table = Table("name", "tasks", "asks", "rewards", "digest", "what it is")
     for profile in _load(folder).values():
-        table.add_row(
-            profile.name,
-            "\n".join(profile.task_types) or "any, or none",
-            "\n".join(model for model, _ in profile.selectors) or "no model",
-            f"{profile.range[0]:g} to {profile.range[1]:g}",
-            profile.digest[:19] + "…",
-            profile.description,
-        )
-    Console().print(table)
+        tasks = ", ".join(profile.task_types) or "any task, or none"
+        models = ", ".join(dict.fromkeys(model for model in profile.models)) or "no model"
+        least, most = profile.range
+        typer.echo(typer.style(profile.name, bold=True) + f"  {profile.description}")
+        typer.echo(f"    judges {tasks}; asks {models}; pays {least:g} to {most:g}")
+        typer.echo(f"    {profile.digest}")
 
 
 @app.command()

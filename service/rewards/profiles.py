@@ -150,6 +150,12 @@ class Profile:
             "example": {"profile": self.name, "items": [self.example()]},
         }
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every model selector that it may ask, those included that a truth can stand in for."""
+        options = self.recipe.options
+        return tuple(made.model for made in options if isinstance(made, AskedOptions))
+
     def example(self) -> dict[str, object]:
         """One item that this profile judges, as JSON data."""
         kinds = {part.judge.truth for part in self.composition.parts}
