@@ -1,0 +1,304 @@
+"""``soft-verifier score``: every format in and out, stopped and taken up again, mistakes named."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from running import RunningService
+
+from service.commands.rows import item_of
+
+Run = Callable[..., tuple[int, str]]
+GOOD = "<think>It may well be so in these cells.</think><answer>yes</answer>"
+
+
+def item(i: int, **more: Any) -> dict[str, Any]:
+    task = {"type": "perturbation.de", "perturbation": f"G{i}", "gene": "X", "cell_line": "k562"}
+    return {"id": f"r{i}", "completion": GOOD, "task": task, **more}
+
+
+def write_lines(path: Path, rows: list[Any]) -> Path:
+    text = (row if isinstance(row, str) else json.dumps(row) for row in rows)
+    path.write_text("".join(f"{line}\n" for line in text))
+    return path
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write_lines(tmp_path / "c.jsonl", [item(i) for i in range(50)])
+
+
+@pytest.fixture
+def here(config: Path) -> list[Any]:
+    return ["--profile", "soft", "--config", config, "--batch-size", 7]
+
+
+def test_in_process_http_and_grpc_give_the_same_file(
+    run: Run, file: Path, here: list[Any], service: RunningService, tmp_path: Path
+) -> None:
+    ways = {"here": here}
+    for name in ("http", "grpc"):
+        ways[name] = ["--profile", "soft", "--url", getattr(service, name), "--batch-size", 7]
+    outputs = []
+    for name, arguments in ways.items():
+        out = tmp_path / f"{name}.jsonl"
+        assert run("score", file, *arguments, "--out", out)[0] == 0
+        rows = read_lines(out)
+        for row in rows:
+            [part.pop("cached") for part in row["components"]]
+        outputs.append(rows)
+    assert outputs[0] == outputs[1] == outputs[2]
+    assert [row["id"] for row in outputs[0]] == [f"r{i}" for i in range(50)]
+    assert {row["status"] for row in outputs[0]} == {"ok"}
+
+
+def test_bad_lines_keep_their_place_and_their_number(
+    run: Run, here: list[Any], tmp_path: Path
+) -> None:
+    file = write_lines(
+        tmp_path / "c.jsonl",
+        [item(0), "{not json", "", "[1]", item(1, task={"type": "what"}), item(2), '"\\ud800"'],
+    )
+    code, said = run("score", file, *here)
+    rows = read_lines(tmp_path / "c.jsonl.rewards.jsonl")
+    assert code == 0
+    assert [row["status"] for row in rows] == ["ok", "error", "error", "error", "ok", "error"]
+    assert [row["row"] for row in rows] == [1, 2, 4, 5, 6, 7]
+    assert "line 2: not JSON" in rows[1]["message"]
+    assert "line 4: list" in rows[2]["message"]
+    assert {row["reward"] for row in rows if row["status"] == "error"} == {None}
+    assert "BAD_ITEM" in said
+    assert "2 scored" in said
+
+
+def test_abstentions_are_counted_and_no_failure(run: Run, here: list[Any], tmp_path: Path) -> None:
+    unknown = {**item(0)["task"], "perturbation": "NOGENE"}
+    file = write_lines(tmp_path / "c.jsonl", [item(0, task=unknown), item(1, completion="?")])
+    code, said = run("score", file, *here)
+    assert code == 0
+    assert "UNKNOWN_GENE" in said
+    assert "NO_ANSWER" in said
+    assert "mean reward of the 1 scored (ok, invalid): 0.0000" in said
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+def test_tables_in_and_out(run: Run, here: list[Any], tmp_path: Path, suffix: str) -> None:
+    frame = pd.DataFrame(
+        {
+            "id": ["a", "b", "c"],
+            "completion": [GOOD, GOOD, 'a, "b"\nand c'],
+            "pert": ["G1", "NOGENE", "G1"],
+            "gene": ["X", "X", "NA"],
+            "cell_line": ["k562"] * 3,
+            "keywords": ["G1|X", "", "G1|NA"],
+            "unrelated": ["1", "2", "3"],
+        }
+    )
+    file = tmp_path / f"in{suffix}"
+    if suffix == ".parquet":
+        frame.to_parquet(file)
+    else:
+        frame.to_csv(file, sep="," if suffix == ".csv" else "\t", index=False)
+    out = tmp_path / f"out{suffix}"
+    assert run("score", file, *here, "--out", out)[0] == 0
+    if suffix == ".parquet":
+        found = pd.read_parquet(out)
+    else:
+        found = pd.read_csv(out, sep="," if suffix == ".csv" else "\t")
+    assert found["id"].tolist() == ["a", "b", "c"]
+    assert found["status"].tolist() == ["ok", "abstain", "invalid"]
+    assert found["reward"].isna().tolist() == [False, True, False]
+    assert json.loads(found["components"][0])[0]["model"] == "screen"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [file.name, out.name, f"{out.name}.run.json"]
+    )
+
+
+def test_rbio_columns_are_soft_labels(run: Run, here: list[Any], tmp_path: Path) -> None:
+    file = tmp_path / "rbio.csv"
+    with file.open("w", newline="") as text:
+        writer = csv.writer(text)
+        writer.writerow(["completion", "pert", "gene", "cell_line", "classes", "class_confidences"])
+        writer.writerow([GOOD, "A", "B", "k562", "no|yes", "0.137|0.863"])
+        writer.writerow([GOOD, "A", "B", "k562", "no|yes", "a|b"])
+    here = [*here]
+    here[1] = "rbio-released"
+    assert run("score", file, *here)[0] == 0
+    good, bad = read_lines(tmp_path / "rbio.csv.rewards.jsonl")
+    assert {p["name"]: p["score"] for p in good["components"]}["answer"] == 0.863
+    assert "column class_confidences: 'a|b'" in bad["message"]
+
+
+def test_a_stopped_run_goes_on_where_it_was(run: Run, file: Path, here: list[Any]) -> None:
+    out = file.with_name("c.jsonl.rewards.jsonl")
+    assert run("score", file, *here)[0] == 0
+    whole = out.read_bytes()
+    state = json.loads(out.with_name(out.name + ".run.json").read_text())
+    for cut in (len(whole) // 2, len(whole) - 1, 5, 0):
+        out.write_bytes(whole[:cut])
+        out.with_name(out.name + ".run.json").write_text(json.dumps({**state, "complete": False}))
+        code, said = run("score", file, *here)
+        assert code == 0
+        kept = whole[:cut].count(b"\n")
+        assert ("rows are done already" in said) == (kept > 0)
+        assert f"{50 - kept} rows in" in said
+        assert [row["id"] for row in read_lines(out)] == [f"r{i}" for i in range(50)]
+        assert out.read_bytes() == whole
+
+
+def test_a_complete_run_is_not_repeated(run: Run, file: Path, here: list[Any]) -> None:
+    assert run("score", file, *here)[0] == 0
+    out = file.with_name("c.jsonl.rewards.jsonl")
+    before = out.stat().st_mtime_ns
+    code, said = run("score", file, *here)
+    assert (code, out.stat().st_mtime_ns) == (0, before)
+    assert "is complete" in said
+    assert run("score", file, *here, "--restart")[0] == 0
+    assert out.stat().st_mtime_ns != before
+    assert len(read_lines(out)) == 50
+
+
+def test_a_changed_input_or_profile_is_refused(run: Run, file: Path, here: list[Any]) -> None:
+    assert run("score", file, *here)[0] == 0
+    other = [*here]
+    other[1] = "rbio-released"
+    code, said = run("score", file, *other)
+    assert code == 2
+    assert "profile, profile_digest differs" in said
+    write_lines(file, [item(i) for i in range(51)])
+    code, said = run("score", file, *here)
+    assert code == 2
+    assert "input differs" in said
+    assert "--restart" in said
+    assert run("score", file, *here, "--restart")[0] == 0
+
+
+def test_an_output_that_is_not_ours_is_left_alone(run: Run, file: Path, here: list[Any]) -> None:
+    out = file.with_name("precious.jsonl")
+    out.write_text("precious\n")
+    code, said = run("score", file, *here, "--out", out)
+    assert code == 2
+    assert "was not written by this command" in said
+    assert out.read_text() == "precious\n"
+
+
+def test_a_server_that_is_gone_ends_the_run_with_1(
+    run: Run, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("softverifier.patience.FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("softverifier.patience.LONGEST_PAUSE_S", 0.001)
+    code, said = run("score", file, "--profile", "soft", "--url", "http://127.0.0.1:1")
+    assert code == 1
+    assert "gave no answer" in said
+
+
+def test_a_server_that_goes_away_half_way_loses_nothing(
+    run: Run, file: Path, here: list[Any], config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("softverifier.patience.FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("softverifier.patience.LONGEST_PAUSE_S", 0.001)
+    from softverifier.async_client import AsyncRewardClient
+
+    running = RunningService(config).start()
+    honest = AsyncRewardClient.score
+    calls = []
+
+    async def score(self: Any, items: Any, **more: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            running.stop()
+        return await honest(self, items, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AsyncRewardClient, "score", score)
+        remote = ["--url", running.http, "--batch-size", 7, "--concurrency", 1]
+        code, said = run("score", file, "--profile", "soft", *remote)
+    assert code == 1
+    assert "14 of 50 rows are done" in said.replace("\n", " ")
+    assert run("score", file, *here)[0] == 0
+    assert [row["id"] for row in read_lines(file.with_name("c.jsonl.rewards.jsonl"))] == [
+        f"r{i}" for i in range(50)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "more", "words"),
+    [
+        ("c.txt", "", [], "format '.txt' is not known"),
+        ("c.jsonl", None, [], "cannot be read"),
+        ("c.jsonl", "", ["--url", "http://x:1"], "--model and --config"),
+        ("c.jsonl", "", ["--out", "c.xml"], "format '.xml'"),
+        ("c.csv", "a,b\n1,2\n", [], "no column 'completion'"),
+        ("c.csv", "", [], "no columns"),
+        ("c.parquet", "nonsense", [], "not a Parquet file"),
+    ],
+    ids=["format", "missing", "both-ways", "out-format", "columns", "empty-csv", "parquet"],
+)
+def test_mistakes_are_named(
+    run: Run, here: list[Any], tmp_path: Path, name: str, text: str | None, more: list[str],
+    words: str, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    code, said = run("score", name, *here, *more)
+    assert (code, words in said) == (2, True), said
+
+
+def test_the_input_is_never_overwritten(run: Run, file: Path, here: list[Any]) -> None:
+    assert run("score", file, *here, "--out", file, "--restart")[0] == 2
+    assert len(read_lines(file)) == 50
+
+
+def test_an_empty_file_is_complete_at_once(run: Run, here: list[Any], tmp_path: Path) -> None:
+    code, said = run("score", write_lines(tmp_path / "c.jsonl", []), *here)
+    assert code == 0
+    assert "no row was scored" in said
+
+
+CELLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "task-json": ({"task": '{"type": "label", "classes": ["a"]}'},
+                  {"task": {"type": "label", "classes": ["a"]}}),
+    "task-struct": ({"task": {"type": "label", "question": None}}, {"task": {"type": "label"}}),
+    "task-name": ({"task": "gene.coexpression", "genes": "A|B"},
+                  {"task": {"type": "gene.coexpression", "genes": ["A", "B"]}}),
+    "readout": ({"pert": "A", "readout": "B"},
+                {"task": {"type": "perturbation.de", "perturbation": "A", "gene": "B"}}),
+    "truth-label": ({"truth": "yes"}, {"truth": "yes"}),
+    "truth-number": ({"truth": "0.5"}, {"truth": 0.5}),
+    "truth-list": ({"truth": '["a"]'}, {"truth": ["a"]}),
+    "truth-nan-text": ({"truth": "NaN"}, {"truth": "NaN"}),
+    "truth-class-one": ({"task": '{"type": "label", "classes": ["1"]}', "truth": "1"},
+                        {"task": {"type": "label", "classes": ["1"]}, "truth": "1"}),
+    "missing": ({"truth": float("nan"), "keywords": None, "id": ""}, {}),
+    "keywords": ({"keywords": " A | B|"}, {"keywords": ["A", "B"]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("cells", "expected"), CELLS.values(), ids=CELLS)
+def test_cells_become_items(cells: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert item_of({"completion": "c", **cells}) == {"completion": "c", **expected}
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        ({"task": "{"}, "column task: not JSON"),
+        ({"task": "perturbation.up"}, "column task: 'perturbation.up'"),
+        ({"classes": "a|b", "class_confidences": "x"}, "column class_confidences"),
+    ],
+    ids=["json", "type", "confidences"],
+)
+def test_cells_that_cannot_be_read_are_named(cells: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        item_of({"completion": "c", **cells})
