@@ -62,3 +62,22 @@ def measured_table(folder: Path) -> Checkpoint:
         relation="perturbation.de",
         licence="CC0-1.0",
     )
+
+
+def coexpression(folder: Path) -> Checkpoint:
+    """Co-expression of a few generated cells."""
+    import anndata
+    import numpy as np
+    import pandas as pd
+
+    from worldmodels.expression import coexpression_training
+
+    rng = np.random.default_rng(0)
+    rate = np.where(rng.random((400, 1)) < 0.4, rng.uniform(0.1, 2.0, 60), 0.3)
+    cells = anndata.AnnData(
+        rng.poisson(rate).astype(np.float32),
+        obs=pd.DataFrame(index=[f"cell{i}" for i in range(400)]),
+        var=pd.DataFrame(index=[f"G{i}" for i in range(60)]),
+    )
+    recipe = coexpression_training.Recipe(name="tiny", training="generated", licence="CC0-1.0")
+    return coexpression_training.train(cells, folder / "coexpression", recipe)

@@ -108,13 +108,15 @@ def _index(names: list[str]) -> tuple[list[str], NDArray[np.intp]]:
 def _svd(matrix: Any, width: int, seed: int) -> Matrix:
     """U·√S of the leading components, signs fixed, each gene's row of length √width."""
     from sklearn.utils.extmath import randomized_svd
+    from threadpoolctl import threadpool_limits
 
     if min(matrix.shape) <= width:
         raise ModelFault(
             f"a graph of {matrix.shape[0]} genes by {matrix.shape[1]} columns is too small for "
             f"{width} dimensions; bring the whole file"
         )
-    u, s, _ = randomized_svd(matrix, width, n_iter=5, random_state=seed, flip_sign=False)
+    with threadpool_limits(limits=1):  # sums must not depend on the number of cores
+        u, s, _ = randomized_svd(matrix, width, n_iter=5, random_state=seed, flip_sign=False)
     peak = u[np.abs(u).argmax(axis=0), np.arange(width)]
     block = u * np.sqrt(s) * np.where(peak < 0, -1.0, 1.0)
     length = np.linalg.norm(block, axis=1, keepdims=True)

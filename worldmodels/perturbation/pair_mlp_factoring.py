@@ -25,7 +25,7 @@ from worldmodels.perturbation.pair_mlp_training import Fitted, Settings
 from worldmodels.perturbation.tables import EffectTable
 
 Array = NDArray[np.float32]
-CHUNK: Final = 64
+CHUNK: Final = 16
 """Readouts worked on at a time: with all perturbations they make one block of memory."""
 
 

@@ -11,6 +11,7 @@ from worldmodels.core import ModelFault
 from worldmodels.embeddings import Embeddings
 from worldmodels.genes import GeneResolver
 from worldmodels.graph import features, sources
+from worldmodels.perturbation import pair_mlp_training, tables
 
 
 def _build(folder: Path, seed: int = 0) -> Embeddings:
@@ -72,11 +73,16 @@ def test_a_graph_too_small_for_its_dimensions(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-def test_real_graphs(data_folder: Path) -> None:
-    found = features.build(sources.find(data_folder), GeneResolver.as_they_are(), 0)
-    assert found.vectors.shape[0] > 15_000
+def test_real_graphs_know_the_genes_of_a_real_screen(data_folder: Path) -> None:
+    here = sources.find(data_folder)
+    genes = GeneResolver.from_files(here.gene_tables[:1])
+    found = features.build(here, genes, 0)
     assert found.vectors.shape[1] == 128
     row = {name: i for i, name in enumerate(found.names)}
     near = found.vectors[row["RPL3"]] @ found.vectors[row["RPL5"]]
     far = found.vectors[row["RPL3"]] @ found.vectors[row["OR5A1"]]
     assert near > far, "two ribosomal proteins are closer than one and an odour receptor"
+    table = tables.read([data_folder / "perturbqa" / "k562-de.csv"])
+    pairs, lost = pair_mlp_training.match(table, found, genes)
+    assert len(pairs) / len(table) >= 0.95
+    assert len(pairs) + len(lost) == len(table)
