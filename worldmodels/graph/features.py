@@ -108,7 +108,7 @@ def _index(names: list[str]) -> tuple[list[str], NDArray[np.intp]]:
 def _svd(matrix: Any, width: int, seed: int) -> Matrix:
     """U·√S of the leading components, signs fixed, each gene's row of length √width."""
     from sklearn.utils.extmath import randomized_svd
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     if min(matrix.shape) <= width:
         raise ModelFault(
