@@ -131,7 +131,9 @@ class RedisTier:
     def __init__(self, settings: CacheSettings, metrics: Metrics):
         assert settings.redis_url is not None
         self.url = settings.redis_url
-        self._client, self._clustered = connect(self.url, settings.timeout_ms / 1000)
+        self._client, self._clustered, self._watchers = connect(
+            self.url, settings.timeout_ms / 1000
+        )
         self._ttl = settings.ttl_s
         self._timeout = settings.timeout_ms / 1000
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_s)
@@ -213,12 +215,15 @@ class RedisTier:
         """Finish pending writes, then disconnect."""
         if self._writes:
             await asyncio.wait(self._writes, timeout=2.0)
-        with contextlib.suppress(RedisError, OSError):
-            await self._client.aclose()
+        for client in (self._client, *self._watchers):
+            with contextlib.suppress(RedisError, OSError):
+                await client.aclose()
 
 
-def connect(url: str, timeout_s: float) -> tuple[Any, bool]:
-    """A client for the URL, and whether it is a cluster. Does not connect yet.
+def connect(url: str, timeout_s: float) -> tuple[Any, bool, list[Any]]:
+    """A client for the URL, whether it is a cluster, and the Sentinels' clients.
+
+    Does not connect yet.
 
     Raises:
         StartupFault: a scheme that is none of redis, rediss, unix, redis+cluster,
@@ -227,19 +232,20 @@ def connect(url: str, timeout_s: float) -> tuple[Any, bool]:
     options: dict[str, Any] = {"socket_connect_timeout": timeout_s, "socket_timeout": timeout_s}
     parts = urlsplit(url)
     if parts.scheme in ("redis", "rediss", "unix"):
-        return aioredis.Redis.from_url(url, **options), False
+        return aioredis.Redis.from_url(url, **options), False, []
     if parts.scheme in ("redis+cluster", "rediss+cluster"):
         plain = url.replace("+cluster", "", 1)
-        return aioredis.RedisCluster.from_url(plain, **options), True
+        return aioredis.RedisCluster.from_url(plain, **options), True, []
     if parts.scheme == "redis+sentinel":
-        return _sentinel(parts.netloc, parts.path, options), False
+        master, sentinels = _sentinel(parts.netloc, parts.path, options)
+        return master, False, sentinels
     raise StartupFault(
         f"cache.redis_url {url!r}: scheme must be redis, rediss, unix, redis+cluster, "
         "rediss+cluster or redis+sentinel"
     )
 
 
-def _sentinel(netloc: str, path: str, options: dict[str, Any]) -> Any:
+def _sentinel(netloc: str, path: str, options: dict[str, Any]) -> tuple[Any, list[Any]]:
     """``redis+sentinel://[user:password@]h1:p1,h2:p2/service[/db]``."""
     credentials, _, hosts = netloc.rpartition("@")
     service, _, database = path.strip("/").partition("/")
@@ -259,4 +265,4 @@ def _sentinel(netloc: str, path: str, options: dict[str, Any]) -> Any:
     sentinel = aioredis.Sentinel(  # type: ignore[no-untyped-call]
         addresses, sentinel_kwargs=dict(options), **options
     )
-    return sentinel.master_for(service, db=int(database or 0))
+    return sentinel.master_for(service, db=int(database or 0)), list(sentinel.sentinels)

@@ -97,7 +97,9 @@ def _end(children: Sequence[tuple[subprocess.Popen[bytes], float]], grace_s: flo
     code = 0
     for child, _ in children:
         try:
-            code = max(code, abs(child.wait(max(0.1, until - time.monotonic()))))
+            ended = child.wait(max(0.1, until - time.monotonic()))
+            # Killed by SIGTERM itself: it was still loading and had nothing in flight.
+            code = max(code, 0 if ended == -signal.SIGTERM else abs(ended))
         except subprocess.TimeoutExpired:
             child.kill()
             code = 1

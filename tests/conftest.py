@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import RedisProcess
+from served import SETTINGS, SLOW_PROFILE
+from servers import RedisProcess, ServerProcess
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -35,3 +36,28 @@ def own_redis(tmp_path: Path) -> Iterator[RedisProcess]:
     server = RedisProcess(tmp_path).start()
     yield server
     server.kill()
+
+
+def write_profiles(folder: Path) -> None:
+    """The profiles of the test server: those that ship, and one on the slow model."""
+    (folder / "profiles").mkdir()
+    (folder / "profiles" / "slow.toml").write_text(SLOW_PROFILE)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A running server with a fake model in the loop and a slow one on its thread."""
+    folder = tmp_path_factory.mktemp("server")
+    write_profiles(folder)
+    running = ServerProcess(folder, SETTINGS).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[ServerProcess]:
+    """The same, not started, for a test that ends it."""
+    write_profiles(tmp_path)
+    running = ServerProcess(tmp_path, SETTINGS)
+    yield running
+    running.stop()

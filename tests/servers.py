@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -74,3 +78,87 @@ def wait_until(condition: Callable[[], bool], seconds: float, message: str) -> N
         if time.monotonic() > until:
             raise AssertionError(message)
         time.sleep(0.02)
+
+
+class ServerProcess:
+    """`soft-verifier serve` as a child, with the settings of a test."""
+
+    def __init__(self, folder: Path, settings: str = "", *options: str) -> None:
+        self.folder = folder
+        config = folder / "soft-verifier.toml"
+        config.write_text(settings)
+        command = [sys.executable, "-W", "error::DeprecationWarning", "-m", "service", "serve"]
+        self.command = [*command, "--http-port", "0", "--grpc-port", "0", *options]
+        self.process: subprocess.Popen[str] | None = None
+        self.output = ""
+        self.http_port = self.grpc_port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def grpc_url(self) -> str:
+        return f"grpc://127.0.0.1:{self.grpc_port}"
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self) -> ServerProcess:
+        log = (self.folder / "server.log").open("w")
+        with log:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=self.folder,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+        self._read_banner()
+        return self
+
+    def _read_banner(self) -> None:
+        """Wait for the ready line and take the ports from what is printed."""
+        assert self.process is not None
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output += line
+            if match := re.search(r"HTTP +http://[^:]+:(\d+)", line):
+                self.http_port = int(match[1])
+            if match := re.search(r"gRPC +[^:]+:(\d+)", line):
+                self.grpc_port = int(match[1])
+            if line.startswith("Ready."):
+                return
+        raise AssertionError(f"the server ended: {self.output}\n{self.log()}")
+
+    def log(self) -> str:
+        return (self.folder / "server.log").read_text()
+
+    def terminate(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self, seconds: float = 30.0) -> int:
+        assert self.process is not None
+        code = self.process.wait(seconds)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return code
+
+    def stop(self) -> None:
+        """End it, whatever state it is in, its workers too."""
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.terminate()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        self.process = None

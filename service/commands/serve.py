@@ -65,9 +65,10 @@ def _serve_many(loaded: settings.Settings) -> int:
     url = f"http://{_reachable(server.host)}:{ports[0]}"
 
     def banner() -> None:
-        print(
-            f"soft-verifier {__version__}: {server.workers} workers at {url}, see {url}/v1/models"
-        )
+        print(f"\nsoft-verifier {__version__}, {server.workers} workers\n")
+        print(f"  HTTP    {url}   (docs at {url}/docs)")
+        print(f"  gRPC    {_reachable(server.host)}:{ports[1]}")
+        print("\nReady. Ctrl-C ends the server.", flush=True)
 
     return workers.supervise(
         workers.worker_command(sys.argv[1:], *ports),
@@ -96,7 +97,7 @@ def _banner(service: app.Service, http_port: int, grpc_port: int) -> None:
     host = _reachable(service.settings.server.host)
     url = f"http://{host}:{http_port}"
     pipeline = service.pipeline
-    print(f"\nsoft-verifier {__version__} is ready\n")
+    print(f"\nsoft-verifier {__version__}\n")
     print(f"  HTTP    {url}   (docs at {url}/docs)")
     print(f"  gRPC    {host}:{grpc_port}")
     for model in pipeline.models:
@@ -108,7 +109,7 @@ def _banner(service: app.Service, http_port: int, grpc_port: int) -> None:
     for profile, request in example_requests(service):
         print(f"\n{profile}, a request that works:\n")
         print(f"  curl -s {url}/v1/score -H 'content-type: application/json' -d '{request}'")
-    print(flush=True)
+    print("\nReady. Ctrl-C ends the server.", flush=True)
 
 
 def example_requests(service: app.Service) -> list[tuple[str, str]]:

@@ -177,8 +177,8 @@ class Rewards:
                 await queue.put(asyncio.create_task(self._answered(request)))
 
         async def end() -> None:
+            # The reader is not cancelled here: that would cancel the call, not end it.
             await asyncio.wait({reader, drained}, return_when=asyncio.FIRST_COMPLETED)
-            reader.cancel()
             await queue.put(None)
 
         drained = asyncio.create_task(self._pipeline.drained.wait())

@@ -1,0 +1,35 @@
+"""The settings of the test server."""
+
+SETTINGS = """
+[starter]
+enabled = false
+[limits]
+max_items = 1000
+max_body_bytes = 8000000
+[[models]]
+family = "fake"
+name = "fake"
+run = "inline"
+options = { poison = "POISON", nan = "NAN", unknown = "UNKNOWN", contexts = "k562,rpe1" }
+[[models]]
+family = "fake"
+name = "slow"
+run = "thread"
+options = { delay_ms = "20", poison = "POISON" }
+[profiles]
+folder = "profiles"
+[profiles.models]
+"rbio-mlp" = "fake"
+"rbio-mlp+exp" = "fake"
+"starter" = "fake"
+"""
+SLOW_PROFILE = """
+extends = "rbio-mlp"
+description = "the same, asked of a model on its own thread"
+version = "1"
+[[component]]
+name = "perturbation.de"
+verifier = "perturbation"
+model = "slow"
+score = "prob"
+"""

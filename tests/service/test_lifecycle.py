@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from served import SETTINGS
+from servers import RedisProcess, ServerProcess, wait_until
+from softverifier import RewardClient
+from softverifier._pb import rewards_pb2 as pb
+
+
+def body(profile: str, *subjects: str) -> dict[str, Any]:
+    completion = "<think>It may well be so.</think>\n<answer>yes</answer>"
+    task = {"type": "perturbation.de", "gene": "CALR", "cell_line": "k562"}
+    items = [{"completion": completion, "task": {**task, "perturbation": s}} for s in subjects]
+    return {"profile": profile, "items": items}
+
+
+def ask(server: ServerProcess, profile: str, subject: str) -> str:
+    response = httpx.post(f"{server.url}/v1/score", json=body(profile, subject), timeout=30)
+    status: str = response.json()["results"][0]["status"]
+    return status
+
+
+def test_sigterm_answers_what_is_in_flight_and_exits_0(own_server: ServerProcess) -> None:
+    own_server.start()
+    with ThreadPoolExecutor(64) as pool:
+        asked = [pool.submit(ask, own_server, "slow", f"G{i}") for i in range(64)]
+        in_flight = 'softverifier_queue_depth{model="slow"} '
+        wait_until(
+            lambda: in_flight in httpx.get(f"{own_server.url}/metrics").text, 10, "nothing queued"
+        )
+        own_server.terminate()
+        assert [one.result() for one in asked] == ["ok"] * 64
+    assert own_server.wait() == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{own_server.url}/healthz")
+
+
+def test_a_stream_is_told_that_the_server_drains(own_server: ServerProcess) -> None:
+    own_server.start()
+    item = pb.Item(
+        completion="<think>It may well be so.</think><answer>yes</answer>",
+        task=pb.Task(type="perturbation.de", perturbation=["A"], gene="B", cell_line="k562"),
+    )
+
+    def requests() -> Any:
+        yield pb.ScoreRequest(profile="rbio-mlp", items=[item])
+        own_server.terminate()
+        time.sleep(20)  # a trainer that keeps its stream open: the server must not wait for it
+
+    with grpc.insecure_channel(f"127.0.0.1:{own_server.grpc_port}") as channel:
+        stream = channel.stream_stream(
+            "/softverifier.v1.Rewards/ScoreStream",
+            request_serializer=pb.ScoreRequest.SerializeToString,
+            response_deserializer=pb.ScoreResponse.FromString,
+        )(requests())
+        assert next(stream).results[0].status == "ok"
+        with pytest.raises(grpc.RpcError) as ended:
+            next(stream)
+        assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert own_server.wait(10) == 0
+        stream.cancel()
+
+
+def test_redis_dies_and_comes_back_while_serving(
+    own_server: ServerProcess, own_redis: RedisProcess
+) -> None:
+    config = own_server.folder / "soft-verifier.toml"
+    more = f'[cache]\nredis_url = "{own_redis.url}"\nmemory_entries = 0\nbreaker_s = 0.2\n'
+    config.write_text(config.read_text() + more)
+    own_server.start()
+
+    def cached() -> bool:
+        result = httpx.post(f"{own_server.url}/v1/score", json=body("slow", "R"), timeout=30)
+        (component,) = result.json()["results"][0]["components"]
+        assert component["status"] == "OK"
+        return bool(component["cached"])
+
+    assert not cached()
+    wait_until(cached, 5, "the verdict never came from Redis")
+    own_redis.kill()
+    assert not cached()
+    own_redis.start()
+    wait_until(cached, 5, "Redis was not taken up again")
+
+
+def test_a_killed_worker_is_replaced_and_the_others_serve_on(own_server: ServerProcess) -> None:
+    own_server.command += ["--workers", "2"]
+    own_server.start()
+    workers = children(own_server.pid)
+    assert len(workers) == 2
+    with RewardClient(own_server.url, timeout=20) as client:
+        os.kill(workers[0], signal.SIGKILL)
+        for i in range(50):
+            (reward,) = client.score(body("rbio-mlp", f"G{i}")["items"], profile="rbio-mlp")
+            assert reward.status == "ok"
+        wait_until(lambda: len(children(own_server.pid)) == 2, 5, "no new worker was started")
+    own_server.terminate()
+    assert own_server.wait() == 0
+
+
+def test_workers_are_scraped_as_one(own_server: ServerProcess) -> None:
+    own_server.command += ["--workers", "2"]
+    own_server.start()
+    for i in range(40):  # fresh connections land on either worker
+        assert ask(own_server, "rbio-mlp", f"G{i}") == "ok"
+
+    def total() -> float:
+        line = 'softverifier_items_total{profile="rbio-mlp",reason="OK",status="ok"} '
+        text = httpx.get(f"{own_server.url}/metrics").text
+        return sum(float(row[len(line) :]) for row in text.splitlines() if row.startswith(line))
+
+    wait_until(lambda: total() == 40, 5, f"{total()} of 40 items counted")
+
+
+def children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in listed.split()]
+
+
+def serve(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `serve` where it is expected to end at once."""
+    command = [sys.executable, "-m", "service", "serve", *options]
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def taken(folder: Path) -> tuple[list[str], dict[str, str], str]:
+    sock = socket.create_server(("127.0.0.1", 0))
+    KEPT.append(sock)
+    port = str(sock.getsockname()[1])
+    return ["--http-port", port], {}, f"http_port {port} on 127.0.0.1: Address already in use"
+
+
+KEPT: list[socket.socket] = []
+
+
+def setting(text: str, says: str) -> Callable[[Path], tuple[list[str], dict[str, str], str]]:
+    def make(folder: Path) -> tuple[list[str], dict[str, str], str]:
+        (folder / "soft-verifier.toml").write_text(text)
+        return ["--http-port", "0", "--grpc-port", "0"], {}, says
+
+    return make
+
+
+def variable(name: str, value: str, says: str) -> Callable[[Path], Any]:
+    return lambda folder: ([], {name: value}, says)
+
+
+def option(*options: str, says: str) -> Callable[[Path], Any]:
+    return lambda folder: (list(options), {}, says)
+
+
+STARTS = {
+    "port in use": taken,
+    "no such settings file": option("--config", "no.toml", says="no.toml does not exist"),
+    "settings are not TOML": setting("[server", "cannot be read"),
+    "unknown section": setting("[servr]\n", "servr: unknown key; did you mean 'server'"),
+    "unknown key": setting("[server]\nhttp_prt = 1\n", "did you mean 'http_port'"),
+    "wrong value": setting("[server]\nhttp_port = 'x'\n", "server.http_port"),
+    "unknown variable": variable("SOFT_VERIFIER_SERVR__HOST", "x", "did you mean 'server'"),
+    "variable of wrong type": variable("SOFT_VERIFIER_SERVER__HTTP_PORT", "x", "http_port"),
+    "no such model folder": option("--model", "nowhere", says="no checkpoint at nowhere"),
+    "unknown family": setting(
+        "[starter]\nenabled=false\n[[models]]\nfamily='fke'\n", "did you mean 'fake'"
+    ),
+    "model without source": setting("[starter]\nenabled=false\n[[models]]\nname='x'\n", "`path`"),
+    "two models of one name": setting(
+        SETTINGS.replace('name = "slow"', 'name = "fake"').replace('folder = "profiles"', ""),
+        "two models are named 'fake'",
+    ),
+    "profile bound to an unknown model": setting(
+        "[starter]\nenabled=false\n[profiles.models]\nrbio-mlp='nope'\n", "unknown model 'nope'"
+    ),
+    "unknown profile bound": setting(
+        "[starter]\nenabled=false\n[profiles.models]\nrbio-mpl='x'\n", "rbio-mpl"
+    ),
+    "no such gene table": setting("[genes]\ntables=['genes.tsv']\n", "genes.tsv"),
+    "redis of another kind": setting(
+        "[starter]\nenabled=false\n[cache]\nredis_url='http://x'\n", "scheme must be redis"
+    ),
+}
+
+
+@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
+def test_a_server_that_cannot_start_says_why_in_one_line(
+    tmp_path: Path, start: Callable[[Path], tuple[list[str], dict[str, str], str]]
+) -> None:
+    options, environment, says = start(tmp_path)
+    done = serve(tmp_path, *options, **environment)
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("soft-verifier: ")
+
+
+def test_redis_away_at_the_start_is_a_warning(own_server: ServerProcess) -> None:
+    config = own_server.folder / "soft-verifier.toml"
+    config.write_text(config.read_text() + "[cache]\nredis_url = 'redis://127.0.0.1:1'\n")
+    own_server.start()
+    assert ask(own_server, "slow", "A") == "ok"
+    assert "Redis is away" in own_server.log()
