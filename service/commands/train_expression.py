@@ -32,7 +32,8 @@ def coexpression(
     out: Annotated[Path, typer.Option(help="Folder to write the model to.")],
     name: Annotated[str | None, typer.Option(help="Default: the name of the folder.")] = None,
     context: Annotated[
-        str, typer.Option(help="Cell line or tissue; the model then refuses others.")
+        str,
+        typer.Option(help="Cell line or tissue; the model then answers only queries that name it."),
     ] = "",
     layer: Annotated[str | None, typer.Option(help="Use this layer instead of X.")] = None,
     raw: Annotated[

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
+_READING: Final = (
+    OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, MemoryError
+)  # fmt: skip
+"""What h5py and anndata raise over damaged bytes; all of these were seen."""
 INDEX: Final = "_index"
 """As a gene column: the index of ``var`` as it is, Ensembl ids included."""
 ENSEMBL: Final = re.compile(r"ENS[A-Z]{0,6}G\d{11}(\.\d+)?")
@@ -65,10 +69,9 @@ class Annotated:
         table = self.tables[label]
         if isinstance(table, pd.DataFrame):
             return table
-        from anndata.io import read_elem
-
-        with naming(f"{self.name}: {label}"):
-            loaded = read_elem(table)
+        where = f"{self.name}: {label}"
+        with naming(where):
+            loaded = _read_table(table)
         if not isinstance(loaded, pd.DataFrame):
             raise ModelFault(f"{self.name}: {label} is a {type(loaded).__name__}, not a table")
         return loaded
@@ -107,7 +110,7 @@ def naming(where: str) -> Iterator[None]:
         yield
     except ModelFault as fault:
         raise ModelFault(f"{where} {fault}") from fault
-    except (OSError, KeyError, RuntimeError, ValueError, IndexError) as error:
+    except _READING as error:
         raise ModelFault(
             f"{where} cannot be read ({error}): the file is truncated or damaged; copy or "
             "download it again"
@@ -130,23 +133,41 @@ def _opened_file(path: Path) -> Iterator[Annotated]:
             "download it again, or write one with AnnData.write_h5ad"
         ) from error
     with file:
-        if not {"obs", "var"} <= set(file):
+        with naming(str(path)):
+            parts, legacy = set(file), _is_legacy(file)
+        if not {"obs", "var"} <= parts:
             raise ModelFault(
                 f"{path} is HDF5 but not an .h5ad: it has no obs and var; read it with scanpy "
                 "(for 10x files scanpy.read_10x_h5) and save it with AnnData.write_h5ad"
             )
-        yield _of_legacy(path) if _is_legacy(file) else _of_file(path, file)
+        with naming(str(path)):
+            annotated = _of_legacy(path) if legacy else _of_file(path, file)
+        yield annotated
+
+
+def _read_table(node: Any) -> Any:
+    from anndata._io.specs.registry import IORegistryError  # public nowhere
+    from anndata.io import read_elem
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # files of anndata 0.7 lack a mark that it misses
+            return read_elem(node)
+    except IORegistryError as error:
+        raise ModelFault(
+            f"is stored in a form that this anndata does not know ({error}): upgrade anndata"
+        ) from error
 
 
 def _is_legacy(file: Any) -> bool:
     """Tables as compound datasets, or ``raw.X`` as one name: anndata before 0.7."""
-    return hasattr(file["var"], "dtype") or hasattr(file["obs"], "dtype") or "raw.X" in file
+    return "raw.X" in file or any(hasattr(file.get(key), "dtype") for key in ("obs", "var"))
 
 
 def _of_legacy(path: Path) -> Annotated:
     import anndata
 
-    with warnings.catch_warnings(), naming(str(path)):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # anndata says at length that the file is old; it reads it
         return _of_memory(anndata.read_h5ad(path), str(path))
 

@@ -102,11 +102,11 @@ class Coexpression:
         )
 
     def _foreign(self, contexts: Sequence[str]) -> NDArray[np.bool_] | bool:
-        """Rows that name a context the model was not built for; naming none means its own."""
+        """Rows that do not name the context the model was built for; naming none is no guess."""
         if not self._spec.contexts:
             return False
         own = self._spec.contexts
-        foreign = {c for c in set(contexts) if c.strip() and canonical_context(c) not in own}
+        foreign = {name for name in set(contexts) if canonical_context(name) not in own}
         if not foreign:
             return False
         return np.fromiter((name in foreign for name in contexts), bool, len(contexts))

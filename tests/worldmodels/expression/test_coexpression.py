@@ -41,7 +41,7 @@ def model(folder: Path) -> WorldModel:
     return load(Source(family="coexpression", name="served", path=folder), AS_THEY_ARE)
 
 
-def ask(*pairs: tuple[str, str], context: str = "") -> Queries:
+def ask(*pairs: tuple[str, str], context: str = "pbmc") -> Queries:
     return Queries(RELATION, [a for a, _ in pairs], [b for _, b in pairs], [context] * len(pairs))
 
 
@@ -87,13 +87,13 @@ def test_genes_of_one_module_go_together(model: WorldModel) -> None:
 @pytest.mark.parametrize(
     ("subject", "object_", "context", "status"),
     [
-        pytest.param("G1", "G2", "", Status.OK, id="known"),
-        pytest.param(" G1 ", "G2\n", "", Status.OK, id="blanks"),
+        pytest.param("G1", "G2", "", Status.OUT_OF_DISTRIBUTION, id="no-context"),
+        pytest.param(" G1 ", "G2\n", "pbmc", Status.OK, id="blanks"),
         pytest.param("G1", "G2", "pbmc", Status.OK, id="context"),
         pytest.param("G1", "G2", " Pb mc", Status.OK, id="context-spelt-otherwise"),
         pytest.param("G1", "G2", "k562", Status.OUT_OF_DISTRIBUTION, id="other-context"),
         pytest.param("G1", "G2", "血", Status.OUT_OF_DISTRIBUTION, id="context-without-letters"),
-        pytest.param("G1", "G1", "", Status.OUT_OF_DISTRIBUTION, id="itself"),
+        pytest.param("G1", "G1", "pbmc", Status.OUT_OF_DISTRIBUTION, id="itself"),
         pytest.param("G1", "NOPE", "", Status.UNKNOWN_GENE, id="unknown-object"),
         pytest.param("NOPE", "G1", "k562", Status.UNKNOWN_GENE, id="unknown-and-other-context"),
         pytest.param("", "", "", Status.UNKNOWN_GENE, id="empty"),
@@ -106,7 +106,7 @@ def test_status(
     model: WorldModel, subject: str, object_: str, context: str, status: Status
 ) -> None:
     neighbour = model.predict(ask(("G5", "G6")))
-    queries = Queries(RELATION, ["G5", subject], ["G6", object_], ["", context])
+    queries = Queries(RELATION, ["G5", subject], ["G6", object_], ["pbmc", context])
     found = model.predict(queries)
     assert found.status.tolist() == [Status.OK, status]
     assert found.p[0] == neighbour.p[0]

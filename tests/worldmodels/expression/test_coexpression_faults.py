@@ -155,6 +155,13 @@ def other_hdf5(path: Path) -> None:
         file["matrix"] = GOOD
 
 
+def unknown_form(path: Path) -> None:
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        file["var/_index"].attrs["encoding-type"] = "string-array-of-the-future"
+
+
 def edit(key: str, value: Any) -> Callable[[Path], None]:
     def apply(path: Path) -> None:
         import h5py
@@ -182,6 +189,7 @@ FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     "wild-indices": (edit("X/indices", np.full(int((GOOD > 0).sum()), 900)), "damaged"),
     "short-data": (edit("X/data", GOOD[0]), "damaged"),
     "wild-indptr": (edit("X/indptr", np.arange(81)[::-1]), "damaged"),
+    "unknown-form": (unknown_form, "upgrade anndata"),
     "no-var-index": (edit("var/_index", None), "truncated or damaged"),
 }
 
@@ -196,6 +204,17 @@ def test_files_that_are_no_h5ad(
     with pytest.raises(ModelFault, match=message) as caught:
         train(path, tmp_path / "m", Recipe(name="m"))
     assert "cells.h5ad" in str(caught.value)
+
+
+def test_a_file_cut_anywhere_is_a_fault(tmp_path: Path, anndata_of: Make) -> None:
+    whole = tmp_path / "whole.h5ad"
+    anndata_of(sparse.csr_matrix(GOOD)).write_h5ad(whole)
+    data = whole.read_bytes()
+    for length in range(0, len(data), len(data) // 40):
+        path = tmp_path / "cut.h5ad"
+        path.write_bytes(data[:length])
+        with pytest.raises(ModelFault, match=r"cut\.h5ad"):
+            train(path, tmp_path / "m", Recipe(name="m"))
 
 
 def test_a_view_of_a_backed_anndata_is_refused(tmp_path: Path, anndata_of: Make) -> None:

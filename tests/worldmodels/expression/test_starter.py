@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from worldmodels import checkpoints
 from worldmodels.core import ModelFault, Queries, Status, WorldModel
 from worldmodels.expression import starter
 from worldmodels.expression.coexpression import RELATION
+from worldmodels.expression.coexpression_training import Recipe, train
 from worldmodels.genes import GeneResolver
 from worldmodels.registry import Source, load
 
@@ -71,6 +73,20 @@ def test_built_again_it_is_the_same(folder: Path, tmp_path: Path) -> None:
     assert "17 genes detected in fewer than 10 cells were left out" in told
     matrix = again.arrays("coexpression.safetensors")["n"]
     assert np.nanmax(matrix) == 1
+
+
+def test_the_file_itself_trains_the_same_matrix(folder: Path, tmp_path: Path) -> None:
+    """It is laid out as anndata did before 0.7, its X is z-scored and its raw is not."""
+    package = importlib.util.find_spec("scanpy")
+    assert package is not None
+    assert package.origin is not None
+    path = Path(package.origin).parent / "datasets" / "10x_pbmc68k_reduced.h5ad"
+    notes: list[str] = []
+    found = train(path, tmp_path / "m", Recipe(name="m"), lambda note, _: notes.append(note))
+    file = "coexpression.safetensors"
+    for name, array in checkpoints.read(folder).arrays(file).items():
+        np.testing.assert_array_equal(found.arrays(file)[name], array)
+    assert any("raw.X is used instead" in note for note in notes)
 
 
 def test_a_folder_in_use_is_left_alone(folder: Path) -> None:
