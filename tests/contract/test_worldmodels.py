@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import models
 import numpy as np
 import pytest
+import tiny_models
 
 from worldmodels import registry
 from worldmodels.core import (
@@ -40,9 +40,9 @@ MODELS: Mapping[str, Callable[[Path], Source]] = {
     "fake": lambda folder: Source(
         family="fake", name="tiny-fake", options={"contexts": "K562, Hep G2"}
     ),
-    "pair-mlp": lambda folder: _of("pair-mlp", models.pair_mlp, folder),
-    "measured": lambda folder: _of("measured", models.measured_table, folder),
-    "coexpression": lambda folder: _of("coexpression", models.coexpression, folder),
+    "pair-mlp": lambda folder: _of("pair-mlp", tiny_models.pair_mlp, folder),
+    "measured": lambda folder: _of("measured", tiny_models.measured_table, folder),
+    "coexpression": lambda folder: _of("coexpression", tiny_models.coexpression, folder),
 }
 ELSEWHERE = {"remote": "tests/worldmodels/test_remote.py"}
 

@@ -74,6 +74,12 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def readouts(self) -> Rows:
+        """One code for each readout in each cell line: per-gene figures are of one line."""
+        lines = np.unique(np.array(self.contexts), return_inverse=True)[1]
+        codes = np.unique(lines * (int(self.b.max()) + 1) + self.b, return_inverse=True)[1]
+        return np.asarray(codes, np.intp)
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
@@ -158,7 +164,9 @@ def fit(
     raw = sigmoid(network.logits(vectors, pairs.a, pairs.b))
     calibrator = calibration.fit(settings.calibration, raw[held_out], pairs.labels[held_out])
     p = quantise(calibrator.apply(raw))
-    figures = metrics.figures(pairs.b[report], pairs.labels[report], p[report], raw[report])
+    figures = metrics.figures(
+        pairs.readouts()[report], pairs.labels[report], p[report], raw[report]
+    )
     return Fitted(network, calibrator, figures, pairs, train)
 
 
@@ -211,6 +219,7 @@ def _train(
     def scores(at: Any) -> Any:
         return net(torch.cat([table[a[at]], table[b[at]]], dim=1))[:, 0]
 
+    readouts = pairs.readouts()[held_out]
     best, state, since = float("inf"), copy.deepcopy(net.state_dict()), 0
     for number in range(1, settings.epochs + 1):
         total = 0.0
@@ -225,7 +234,7 @@ def _train(
         with torch.inference_mode():
             said = scores(kept)
             missed = loss(said, y[kept]).item()
-        area = metrics.per_gene_auroc(pairs.b[held_out], pairs.labels[held_out], said.numpy())
+        area = metrics.per_gene_auroc(readouts, pairs.labels[held_out], said.numpy())
         on_epoch(Epoch(number, settings.epochs, total / len(rows), missed, area))
         since = 0 if missed < best else since + 1
         if not since:

@@ -86,7 +86,8 @@ def read(
         paths: CSV, TSV (also gzip) or Parquet.
         relation: "perturbation.de", or "perturbation.dir" (label 1: up).
         cell_line: for tables that have no column for it; else the file name up to "-de" is.
-        any_cell_line: leave the cell line out.
+        any_cell_line: tables may leave the cell line open; what they say of it still counts, since
+            lines may differ over one pair.
         alpha: where there is no label column, a row is a change if q < alpha.
 
     Raises:
@@ -128,7 +129,7 @@ def _part(
     table = table.assign(**clean)
     table = table.assign(label=_labels(path, table, relation, alpha))
     table = table[table["label"] >= 0].reset_index(drop=True)
-    table["context"] = "" if any_cell_line else _cell_lines(path, table, cell_line)
+    table["context"] = _cell_lines(path, table, cell_line, any_cell_line)
     known = ("perturbation", "readout", "context", "label", "effect", "q")
     return table[[column for column in known if column in table]]
 
@@ -209,14 +210,14 @@ def _labels(path: Path, table: Frame, relation: str, alpha: float) -> NDArray[np
     return np.asarray(np.where(told, effect > 0, -1), np.int8)
 
 
-def _cell_lines(path: Path, table: Frame, cell_line: str | None) -> list[str]:
+def _cell_lines(path: Path, table: Frame, cell_line: str | None, optional: bool) -> list[str]:
     if "context" in table:
         lines = [canonical_context(name) for name in table["context"].astype(str)]
         _refuse(path, table, "context", np.array(lines) == "", "a cell line")
         return lines
     match = _LINE_OF_FILE.match(path.name)
     line = canonical_context(cell_line or (match[1] if match else ""))
-    if not line:
+    if not line and not optional:
         raise ModelFault(
             f"{path}: no column says which cell line the rows are of; add cell_line to the table, "
             "give --cell-line NAME, or name the file NAME-de.csv"

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import models
 import numpy as np
 import pytest
+import tiny_models
 from screens import gene_table, screen, vectors
 
 from worldmodels import checkpoints, registry
@@ -23,12 +23,12 @@ PLAIN = GeneResolver.as_they_are()
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
-    return models.fit_pair_mlp(tmp_path_factory.mktemp("screen"), QUICK)
+    return tiny_models.fit_pair_mlp(tmp_path_factory.mktemp("screen"), QUICK)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> PairMLP:
-    made = models.pair_mlp(tmp_path_factory.mktemp("model"), settings=QUICK)
+    made = tiny_models.pair_mlp(tmp_path_factory.mktemp("model"), settings=QUICK)
     return PairMLP(made, PLAIN, name="tiny")
 
 
@@ -38,7 +38,7 @@ def _ask(subjects: list[str], objects: list[str], context: str = "k562") -> Quer
 
 def test_it_learns_and_says_how_well(tmp_path: Path) -> None:
     settings = dataclasses.replace(QUICK, epochs=12, batch_size=256)
-    figures = models.fit_pair_mlp(tmp_path, settings, genes=150).figures
+    figures = tiny_models.fit_pair_mlp(tmp_path, settings, genes=150).figures
     assert figures["per_gene_auroc"] > 0.75, "the screen has a signal to find"
     assert figures["ece"] < figures["ece_before"]
     assert figures["brier"] < figures["brier_before"]
@@ -159,7 +159,7 @@ def test_statuses(model: PairMLP, subject: str, object_: str, context: str, stat
 
 
 def test_any_cell_line(tmp_path: Path) -> None:
-    made = models.pair_mlp(tmp_path, ("K562",), any_line=True)
+    made = tiny_models.pair_mlp(tmp_path, ("K562",), any_line=True)
     served = PairMLP(made, PLAIN, name="tiny")
     assert served.spec.contexts == ()
     found = served.predict(Queries("perturbation.de", ["G1"] * 3, ["G2"] * 3, ["", "x", "k562"]))
@@ -187,10 +187,24 @@ def test_outdated_spellings_work_without_a_gene_table(tmp_path: Path) -> None:
     assert resolved.p[0] == found.p[0]
 
 
+def test_lines_that_differ_over_a_pair_teach_together(tmp_path: Path) -> None:
+    first, second = screen(tmp_path, ("K562", "RPE1"))
+    text = first.read_text()
+    second.write_text(text.replace("G0,G2,0", "G0,G2,1").replace("G0,G2,1", "G0,G2,0"))
+    first.write_text(text.replace("G0,G2,0", "G0,G2,1"))
+    pairs, _ = pair_mlp_training.match(
+        tables.read([first, second], any_cell_line=True), vectors(), PLAIN
+    )
+    assert len(np.unique(pairs.readouts())) == 2 * len(np.unique(pairs.b))
+    done = pair_mlp_training.fit(pairs, vectors().vectors, Settings(epochs=1))
+    assert _describe(done, any_cell_line=True).contexts == ()
+    assert _describe(done).contexts == ("k562", "rpe1")
+
+
 def test_training_is_deterministic_and_seeds_differ(tmp_path: Path) -> None:
     def weights(seed: int) -> np.ndarray:
         settings = Settings(epochs=2, seed=seed)
-        return models.fit_pair_mlp(tmp_path, settings).network.wa
+        return tiny_models.fit_pair_mlp(tmp_path, settings).network.wa
 
     np.testing.assert_array_equal(weights(1), weights(1))
     assert (weights(1) != weights(2)).any()
@@ -202,7 +216,7 @@ def test_training_leaves_torch_as_it_was(tmp_path: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    models.fit_pair_mlp(tmp_path, Settings(epochs=1))
+    tiny_models.fit_pair_mlp(tmp_path, Settings(epochs=1))
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -224,7 +238,7 @@ def test_balance_moves_the_raw_score(
     tmp_path: Path, balanced: bool, low: float, high: float
 ) -> None:
     settings = dataclasses.replace(QUICK, balanced=balanced, epochs=8, calibration="none")
-    done = models.fit_pair_mlp(tmp_path, settings)
+    done = tiny_models.fit_pair_mlp(tmp_path, settings)
     scores = done.network.logits(vectors().vectors, done.pairs.a, done.pairs.b)
     assert low < float(np.mean(1 / (1 + np.exp(-scores)))) < high
 
@@ -295,7 +309,7 @@ def test_checkpoints_that_do_not_fit_are_refused(
 
 
 def test_serving_imports_no_torch_and_no_pandas(tmp_path: Path) -> None:
-    made = models.pair_mlp(tmp_path)
+    made = tiny_models.pair_mlp(tmp_path)
     code = (
         "import sys\n"
         "from worldmodels import registry\n"
@@ -308,7 +322,7 @@ def test_serving_imports_no_torch_and_no_pandas(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_opened_by_its_own_word(tmp_path: Path) -> None:
-    made = models.pair_mlp(tmp_path)
+    made = tiny_models.pair_mlp(tmp_path)
     opened = registry.open_folder(made.path, genes=PLAIN)
     assert (opened.spec.name, opened.spec.family) == ("tiny", "pair-mlp")
     assert opened.spec.digest == made.digest
