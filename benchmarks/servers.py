@@ -58,10 +58,12 @@ def wait_for(url: str, child: subprocess.Popen[bytes], seconds: float = 120.0) -
     while time.perf_counter() - start < seconds:
         if child.poll() is not None:
             raise SystemExit(f"the server ended with code {child.returncode} before it was ready")
-        with contextlib.suppress(urllib.error.URLError, OSError):
+        try:
             with urllib.request.urlopen(url, timeout=1.0) as response:
                 if response.status == 200:
                     return time.perf_counter() - start
+        except (urllib.error.URLError, OSError):
+            pass  # not listening yet
         time.sleep(0.02)
     raise SystemExit(f"{url} did not answer within {seconds:.0f} s")
 
@@ -81,7 +83,7 @@ def soft_verifier(models: list[Path], *options: str) -> Iterator[tuple[str, int,
 
 @contextlib.contextmanager
 def bare_fastapi() -> Iterator[str]:
-    """A FastAPI route that does nothing but validate a pair and answer: the floor to compare with."""
+    """A FastAPI route that only validates a pair and answers: what we are compared with."""
     port = free_port()
     here = str(Path(__file__).parent)
     command = [sys.executable, "-m", "uvicorn", "bare_fastapi:app", "--app-dir", here]
@@ -183,4 +185,4 @@ def require(*programs: str) -> None:
     for program in programs:
         if shutil.which(program) is None:
             package = {"h2load": "nghttp2-client"}.get(program, program)
-            raise SystemExit(f"{program} is missing; install it (Debian: apt-get install {package})")
+            raise SystemExit(f"{program} is missing (Debian: apt-get install {package})")

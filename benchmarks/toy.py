@@ -11,16 +11,47 @@ import random
 from pathlib import Path
 
 import numpy as np
+
 from worldmodels import checkpoints
 from worldmodels.checkpoints import Manifest
 
 GENES = 20_000
 HIDDEN = 64
 CELL_LINE = "toy"
-_WORDS = (
-    "the knockdown lowers expression of this factor and we should ask whether the readout depends "
-    "on it through a shared complex or pathway while the cell line may buffer such a change"
-).split()
+_WORDS = [
+    "the",
+    "knockdown",
+    "lowers",
+    "expression",
+    "of",
+    "this",
+    "factor",
+    "and",
+    "we",
+    "should",
+    "ask",
+    "whether",
+    "the",
+    "readout",
+    "depends",
+    "on",
+    "it",
+    "through",
+    "a",
+    "shared",
+    "complex",
+    "or",
+    "pathway",
+    "while",
+    "the",
+    "cell",
+    "line",
+    "may",
+    "buffer",
+    "such",
+    "a",
+    "change",
+]
 
 
 def names() -> list[str]:
@@ -62,7 +93,7 @@ def write_model(folder: Path) -> Path:
 def item(draw: random.Random, genes: list[str], words: int = 150) -> dict[str, object]:
     """One completion of about 1 kB about a random pair."""
     a, b = draw.sample(genes, 2)
-    prose = " ".join(draw.choices(_WORDS, k=words - 8))
+    prose = " ".join(draw.choices(_PROSE.split(), k=words - 8))
     answer = draw.choice(("yes", "no"))
     return {
         "id": f"{a}-{b}",

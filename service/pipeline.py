@@ -175,7 +175,9 @@ class Pipeline:
         decided = perf_counter()
 
         results = [
-            faults[i] if i in faults else profile.compose(item, answer, [verdicts[q] for q in plan])
+            faults[i]
+            if i in faults or isinstance(item, BadItem)
+            else profile.compose(item, answer, [verdicts[query] for query in plan])
             for i, (item, answer, plan) in enumerate(zip(items, answers, plans, strict=True))
         ]
         self._refuse_all_late(results, verdicts)
@@ -193,17 +195,16 @@ class Pipeline:
         nothing = Answer(Reason.BAD_ITEM)
         for i, item in enumerate(items):
             if isinstance(item, BadItem):
-                fault = (Reason.BAD_ITEM, item.message)
-            else:
-                fault = profile.fault(item)
-            if fault is not None:
+                faults[i] = profile.failed(item.id, Reason.BAD_ITEM, item.message)
+            elif fault := profile.fault(item):
                 faults[i] = profile.failed(item.id, *fault)
-                answers.append(nothing)
-                plans.append(())
+            else:
+                answer = profile.read(item)
+                answers.append(answer)
+                plans.append(profile.queries(item) if answer.reason is Reason.OK else ())
                 continue
-            answer = profile.read(item)
-            answers.append(answer)
-            plans.append(profile.queries(item) if answer.reason is Reason.OK else ())
+            answers.append(nothing)
+            plans.append(())
         return answers, plans, faults
 
     async def _verdicts(

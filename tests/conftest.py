@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from served import SETTINGS, SLOW_PROFILE
 from servers import RedisProcess, ServerProcess
 

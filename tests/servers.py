@@ -47,7 +47,14 @@ class RedisProcess:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> RedisProcess:
-        command = [redis_binary(), *self._arguments, "--port", str(self.port), "--bind", "127.0.0.1"]
+        command = [
+            redis_binary(),
+            *self._arguments,
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+        ]
         if "--sentinel" not in self._arguments:
             command += ["--save", "", "--appendonly", "no"]
         self.process = subprocess.Popen(
@@ -57,9 +64,10 @@ class RedisProcess:
         return self
 
     def _answers(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(
-            ("127.0.0.1", self.port), timeout=0.5
-        ) as sock:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", self.port), timeout=0.5) as sock,
+        ):
             sock.sendall(b"PING\r\n")
             return sock.recv(16).startswith(b"+PONG")
         return False

@@ -17,14 +17,14 @@ import structlog
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from softverifier._pb import rewards_pb2 as pb
-from softverifier._pb import worldmodels_pb2 as wm
 
 from service import __version__
 from service.errors import BadRequest, ServiceError
 from service.front import wire
 from service.pipeline import NO_CONTEXT, BadItem, Pipeline, RunContext
 from service.rewards import core
+from softverifier._pb import rewards_pb2 as pb
+from softverifier._pb import worldmodels_pb2 as wm
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +78,8 @@ def _task(task: pb.Task) -> core.Task:
     else:
         fields |= {"genes": list(task.genes), "context": task.context}
     try:
-        return msgspec.convert(fields, core.Task)
+        converted: core.Task = msgspec.convert(fields, core.Task)
+        return converted
     except msgspec.ValidationError as error:
         raise msgspec.ValidationError(str(error).replace("`$", "`$.task")) from None
 
@@ -122,7 +123,7 @@ def write_result(result: core.Result) -> pb.Result:
                 model=c.model,
                 version=c.version,
                 digest=c.digest,
-                cached=c.cached,
+                **({} if c.cached is None else {"cached": c.cached}),
             )
             for c in result.components
         ],

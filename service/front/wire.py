@@ -279,8 +279,8 @@ def explain(fault: str, kind: type, prefix: str) -> tuple[str, str]:
             f"{field or 'body'}: {what[0].lower()}{what[1:]}{nearest(unknown['name'], known)}",
         )
     if path.endswith("type") and (tag := _INVALID_TAG.search(what)):
-        kind = tag["value"]
-        return field, f"{field}: unknown task type {kind}{nearest(kind[1:-1], TASK_TYPES)}"
+        found = str(tag["value"])
+        return field, f"{field}: unknown task type {found}{nearest(found[1:-1], TASK_TYPES)}"
     return field, f"{field or 'body'}: {what[0].lower()}{what[1:]}"
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+
 from service.batcher import Hosted, Outcome, guarded, outcomes
 from service.cache import Key
 from service.errors import Overloaded

@@ -6,9 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from servers import RedisProcess, redis_binary
 from hypothesis import given
 from hypothesis import strategies as st
+
+from servers import RedisProcess, redis_binary
 from service.cache import Breaker, Key, Memory, RedisTier, Row, connect, pack, spell, unpack
 from service.errors import StartupFault
 from service.metrics import Metrics

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
 from servers import ServerProcess
 from softverifier import RewardClient
 from softverifier._pb import rewards_pb2 as pb

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from servers import ServerProcess
 
 THINK = "<think>AARS charges tRNA and CALR is folded in the ER, so stress may reach it.</think>"
@@ -60,7 +61,7 @@ GOOD = item(id="good")
 ITEMS = {
     "unknown task type": (
         {"completion": "x", "task": {"type": "perturbation.dee"}},
-        "error", "BAD_ITEM", "items[1].task.type: unknown task type 'perturbation.dee'; did you mean",
+        "error", "BAD_ITEM", "items[1].task.type: unknown task type 'perturbation.dee'; did",
     ),
     "task of another kind": (
         {"completion": "x", "task": {"type": "label", "classes": ["a", "b"]}},

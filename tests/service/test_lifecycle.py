@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+
 from served import SETTINGS
 from servers import RedisProcess, ServerProcess, wait_until
 from softverifier import RewardClient

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import typer
 from click.testing import Result
-from screens import graphs, screen, vectors
 from typer.testing import CliRunner
 
+from screens import graphs, screen, vectors
 from service.commands import train_perturbation
 from service.commands.train_perturbation import measured, pair_mlp
 from worldmodels import checkpoints, registry

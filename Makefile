@@ -1,0 +1,62 @@
+# install · serve · test · lint · bench · protos · image. VENV=… puts the environment elsewhere.
+
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+# Which torch: on a machine without GPU, `make install TORCH_INDEX=https://download.pytorch.org/whl/cpu`
+# saves some gigabytes of CUDA libraries.
+TORCH := torch==2.13.0
+TORCH_INDEX ?=
+# The oldest grpcio-tools that we support: newer generated code refuses older protobuf runtimes.
+PROTOC_VENV := $(VENV)-protoc
+PROTOC := grpcio-tools==1.62.3
+STUBS := client/softverifier/_pb
+GENERATED := build/protos/softverifier/v1
+
+.PHONY: install serve test lint bench protos image stubs-are-current
+.DELETE_ON_ERROR:
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml client/pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another with PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e 'client[grpc]' -e '.[dev]'
+	@touch $@
+
+# ARGS=… passes options on: make serve ARGS="--model models/k562-mlp"
+serve: install
+	$(BIN)/soft-verifier serve $(ARGS)
+
+test: install
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
+
+lint: install stubs-are-current
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install
+	$(BIN)/python benchmarks/rewards.py
+	$(BIN)/python benchmarks/serving.py
+
+$(PROTOC_VENV)/.installed:
+	$(PYTHON) -m venv $(PROTOC_VENV)
+	$(PROTOC_VENV)/bin/pip install --quiet --disable-pip-version-check $(PROTOC) 'setuptools<81'
+	@touch $@
+
+$(GENERATED): $(wildcard protos/softverifier/v1/*.proto) $(PROTOC_VENV)/.installed
+	@mkdir -p build/protos
+	$(PROTOC_VENV)/bin/python -W ignore -m grpc_tools.protoc -I protos --python_out=build/protos --pyi_out=build/protos protos/softverifier/v1/*.proto
+	@touch $@
+
+protos: $(GENERATED)
+	cp $(GENERATED)/*_pb2.py $(GENERATED)/*_pb2.pyi $(STUBS)/
+
+stubs-are-current: $(GENERATED)
+	@for stub in $(GENERATED)/*_pb2.py*; do cmp $$stub $(STUBS)/$$(basename $$stub) || { echo "run make protos and commit the result"; exit 1; }; done
+
+image:
+	$(shell command -v podman || command -v docker) build -t soft-verifier:$$(sed -n 's/__version__ = "\(.*\)"/\1/p' service/__init__.py) .
