@@ -18,40 +18,10 @@ from worldmodels.checkpoints import Manifest
 GENES = 20_000
 HIDDEN = 64
 CELL_LINE = "toy"
-_WORDS = [
-    "the",
-    "knockdown",
-    "lowers",
-    "expression",
-    "of",
-    "this",
-    "factor",
-    "and",
-    "we",
-    "should",
-    "ask",
-    "whether",
-    "the",
-    "readout",
-    "depends",
-    "on",
-    "it",
-    "through",
-    "a",
-    "shared",
-    "complex",
-    "or",
-    "pathway",
-    "while",
-    "the",
-    "cell",
-    "line",
-    "may",
-    "buffer",
-    "such",
-    "a",
-    "change",
-]
+_PROSE = (
+    "the knockdown lowers expression of this factor and we should ask whether the readout depends "
+    "on it through a shared complex or pathway while the cell line may buffer such a change"
+)
 
 
 def names() -> list[str]:
