@@ -3,15 +3,15 @@
     async with AsyncRewardClient("http://localhost:8080", profile="rbio-mlp") as client:
         rewards = await client.rewards([{"completion": "…", "task": {…}}, …])
 
-One client serves thousands of calls at a time, and several event loops one after the other (a
-trainer that calls ``asyncio.run`` for every step keeps its client). A cancelled call cancels its
-requests; over gRPC the server may still finish what it had begun.
+One client serves thousands of calls at a time: small ones that are made at the same time travel
+together (see ``gathering``). It serves several event loops, one after the other: a trainer that
+calls ``asyncio.run`` for every step keeps its client. A request that all its callers cancelled is
+cancelled; over gRPC the server may still finish what it had begun.
 """
 
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
@@ -32,15 +32,18 @@ from softverifier.exchange import (
     scored,
     whole,
 )
+from softverifier.gathering import SMALL, Gathering
 from softverifier.items import ItemLike
+from softverifier.loops import PerLoop
 from softverifier.options import Options
-from softverifier.patience import Fault
+from softverifier.patience import Deadline, Fault
 from softverifier.rewards import Prediction, Reward
 from softverifier.sessions import Session, checked_columns
 
 T = TypeVar("T")
 REQUESTS_AT_A_TIME: Final = 64
 """Over all calls of one client in one event loop; the rest wait for their turn."""
+MOST_GATHERINGS: Final = 256
 
 
 class AsyncRewardClient:
@@ -84,8 +87,8 @@ class AsyncRewardClient:
 
     def _start(self, options: Options) -> None:
         self._session: Session[AsyncChannel] = Session(options, _connect)
-        self._turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]
-        self._turns = weakref.WeakKeyDictionary()
+        self._turns = PerLoop(lambda: asyncio.Semaphore(REQUESTS_AT_A_TIME))
+        self._gatherings: PerLoop[dict[tuple[Any, ...], Gathering]] = PerLoop(dict)
 
     async def score(
         self,
@@ -96,13 +99,22 @@ class AsyncRewardClient:
     ) -> list[Reward]:
         """Score completions; see ``RewardClient.score``."""
         session = self._session
-        channel = session.channel()
+        session.channel()
         recipe, about = session.profile(profile), session.options.context(context)
         until = session.deadline(deadline)
+        if isinstance(items, list | tuple) and 0 < len(items) <= SMALL:
+            return await self._gathering(recipe, about).score(items, until)
+        return await self._scored(items, recipe, about, until)
+
+    async def _scored(
+        self, items: Iterable[ItemLike], recipe: str, about: Mapping[str, Any], until: Deadline
+    ) -> list[Reward]:
+        session = self._session
+        channel = session.channel()
 
         async def run(chunk: Chunk) -> list[Reward]:
             # The turn comes first: waiting for it must not use up the time of a try.
-            async with self._turn():
+            async with self._turns.here():
                 options = session.options
                 patience = session.patience(until)
                 steps = scored(chunk, recipe, about, patience, options.item_retries)
@@ -160,14 +172,24 @@ class AsyncRewardClient:
 
     async def _converse(self, steps: Conversation[T]) -> T:
         channel = self._session.channel()
-        async with self._turn():
+        async with self._turns.here():
             return await converse_async(steps, channel, asyncio.sleep)
 
-    def _turn(self) -> asyncio.Semaphore:
-        loop = asyncio.get_running_loop()
-        found = self._turns.get(loop)
+    def _gathering(self, recipe: str, about: Mapping[str, Any]) -> Gathering:
+        """Where small calls of this recipe and context meet, in the running loop."""
+        there = self._gatherings.here()
+        key = (recipe, *sorted(about.items()))
+        found = there.get(key)
         if found is None:
-            found = self._turns[loop] = asyncio.Semaphore(REQUESTS_AT_A_TIME)
+            if len(there) >= MOST_GATHERINGS:  # a new step is a new context
+                there.clear()
+
+            async def send(items: list[ItemLike], until: Deadline) -> list[Reward]:
+                return await self._scored(items, recipe, about, until)
+
+            options = self._session.options
+            most = options.max_items_per_request
+            found = there[key] = Gathering(send, most, options.concurrency)
         return found
 
     async def health(self) -> bool:

@@ -9,14 +9,14 @@ total.
 
 from __future__ import annotations
 
-import asyncio
 import time
-import weakref
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, Final
 
 from softverifier.exchange import Ask
 from softverifier.http_messages import message_of, reply_of
 from softverifier.items import ItemLike, encoded
+from softverifier.loops import PerLoop
 from softverifier.options import Options
 from softverifier.patience import Fault
 from softverifier.waiting import within
@@ -77,10 +77,7 @@ class AsyncHttpChannel:
         import httpx
 
         self._httpx = httpx
-        self._options = options
-        self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._pools = PerLoop(lambda: _Pool(httpx.AsyncClient(**_settings(options))))
 
     encode = staticmethod(encode)
 
@@ -91,7 +88,8 @@ class AsyncHttpChannel:
             Fault: no success.
         """
         message = message_of(ask)
-        sending = self._client().request(
+        client = await self._pools.here().opened()
+        sending = client.request(
             message.method, message.path, content=message.body, timeout=ask.timeout
         )
         try:
@@ -102,18 +100,38 @@ class AsyncHttpChannel:
             raise _fault(error, ask.timeout) from error
         return reply_of(ask, response.status_code, response.headers, response.content)
 
-    def _client(self) -> httpx.AsyncClient:
-        loop = asyncio.get_running_loop()
-        found = self._pools.get(loop)
-        if found is None:
-            found = self._pools[loop] = self._httpx.AsyncClient(**_settings(self._options))
-        return found
+    async def close(self) -> None:
+        """Close the connections of the running loop; other loops close theirs when they end."""
+        pool = self._pools.taken()
+        if pool is not None:
+            await pool.close()
+
+
+class _Pool:
+    """Connections of one loop, closed by ``close`` or when ``asyncio.run`` ends the loop."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+        self._keeper = self._kept()
+        self._begun = False
+
+    async def opened(self) -> httpx.AsyncClient:
+        if not self._begun:
+            self._begun = True
+            await self._keeper.__anext__()
+        return self._client
+
+    async def _kept(self) -> AsyncGenerator[None, None]:
+        # A loop that ends closes the asynchronous generators that were begun in it: the one moment
+        # when connections that nobody closed still can be.
+        try:
+            yield
+        finally:
+            await self._client.aclose()
 
     async def close(self) -> None:
-        """Close the connections of the running loop; those of loops that ended are gone."""
-        found = self._pools.pop(asyncio.get_running_loop(), None)
-        if found is not None:
-            await found.aclose()
+        await self._keeper.aclose()
+        await self._client.aclose()
 
 
 def _settings(options: Options) -> dict[str, Any]:

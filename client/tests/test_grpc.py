@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import pickle
 import subprocess
@@ -289,19 +288,29 @@ def test_a_client_that_is_never_closed_does_not_hold_up_the_end(grpc_server):
     assert (done.returncode, done.stdout, done.stderr) == (0, "[0.001]\n", "")
 
 
-def _in_child(client, asked):
+FORK = """
+import os, sys
+from softverifier import RewardClient, UsageError
+client = RewardClient({url!r}, profile="p")
+asked = [{{"completion": "abc"}}]
+client.score(asked)
+if os.fork() == 0:
     try:
-        return client.rewards(asked)
+        client.score(asked)
     except UsageError as error:
-        return str(error)
+        os.write(1, f"child: {{error}}\\n".encode())
+    os._exit(0)
+os.wait()
+os.write(1, f"parent: {{client.rewards(asked)}}\\n".encode())
+client.close()
+"""
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_is_told_instead_of_hanging(grpc_server):
-    with RewardClient(grpc_server.url, profile="p") as client:
-        client.score(items(1))
-        with multiprocessing.get_context("fork").Pool(1) as pool:
-            said = pool.apply_async(_in_child, (client, items(3))).get(timeout=10)
-        assert "'spawn'" in str(said)
-        assert client.rewards(items(2)) == expected(items(2))
+    code = FORK.format(url=grpc_server.url)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    child, parent = done.stdout.splitlines()
+    assert child.startswith("child: gRPC was in use when this process was forked")
+    assert "'spawn'" in child
+    assert parent == "parent: [0.001]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import pickle
@@ -491,25 +492,99 @@ def test_clients_and_errors_can_be_pickled(kind):
     assert (str(error), error.status, error.code, error.field) == ("no", 404, "c", "f")
 
 
-def test_one_async_client_serves_several_loops(server):
+def test_one_async_client_serves_many_loops_and_leaves_nothing_behind(server):
     client = AsyncRewardClient(server.url, profile="p")
 
     async def once():
-        got = await client.rewards(items(5))
-        await client._session.channel().close()  # this loop's connections
-        return got
+        several = [client.rewards(items(n)) for n in (5, 20, 30)]  # alone and gathered
+        return (await asyncio.gather(*several))[0]
 
-    assert [asyncio.run(once()) for _ in range(3)] == [expected(items(5))] * 3
+    assert [asyncio.run(once()) for _ in range(10)] == [expected(items(5))] * 10
+    channel = client._session.channel()
+    assert [len(kept) for kept in (channel._pools, client._turns, client._gatherings)] == [1] * 3
+    gc.collect()  # an unclosed socket would warn here, and warnings are errors
+    assert server.connections <= 30
 
 
-def test_hundreds_of_calls_at_a_time(server):
+def test_a_closed_async_client_says_so(server):
     async def main():
-        async with AsyncRewardClient(server.url, profile="p") as client:
-            asked = items(150)
-            got = await asyncio.gather(*(client.rewards([item]) for item in asked))
-            assert [row[0] for row in got] == expected(asked)
+        client = AsyncRewardClient(server.url, profile="p")
+        await client.rewards(items(1))
+        await client.close()
+        await client.close()
+        with pytest.raises(UsageError, match="closed"):
+            await client.rewards(items(1))
 
     asyncio.run(main())
+
+
+def together(server, calls, **options):
+    """Many calls of one async client at the same time; their outcomes, exceptions included."""
+
+    async def main():
+        async with AsyncRewardClient(server.url, profile="p", **options) as client:
+            made = [client.score(*call) if isinstance(call, tuple) else call for call in calls]
+            return await asyncio.gather(*made, return_exceptions=True)
+
+    return asyncio.run(main())
+
+
+def test_a_thousand_small_calls_travel_together(server):
+    asked = items(1000)
+    got = together(server, [([item],) for item in asked])
+    assert [row[0].reward for row in got] == expected(asked)
+    assert [row[0].id for row in got] == [item["id"] for item in asked]
+    assert len(server.requests) <= 5
+    assert max(len(body["items"]) for _, body, _ in server.requests) == 256
+
+
+def test_calls_of_other_recipes_or_contexts_do_not_meet(server):
+    calls = [
+        ([{"completion": "a"}], profile, {"step": step}) for profile in "pq" for step in (1, 2)
+    ]
+    together(server, calls * 3)
+    found = {(body["profile"], body["context"]["step"]) for _, body, _ in server.requests}
+    assert len(server.requests) == len(found) == 4
+
+
+def test_everyone_who_travels_together_gets_the_error(server):
+    server.failing = lambda body: double.status(404, "unknown profile")
+    got = together(server, [([item],) for item in items(20)])
+    assert {type(error) for error in got} == {RequestRejected}
+    assert len({id(error) for error in got}) == 20
+    assert {(error.status, error.code) for error in got} == {(404, "the_code")}
+    assert len(server.requests) == 1
+
+
+def test_deadlines_stay_the_callers_own(server):
+    server.failing = lambda body: double.slow(0.6)
+    quick, patient = together(server, [(items(1), None, None, 0.2), (items(2), None, None, 5.0)])
+    assert isinstance(quick, DeadlineExceeded)
+    assert [reward.reward for reward in patient] == expected(items(2))
+    assert len(server.requests) == 1
+
+
+def test_one_who_is_cancelled_leaves_the_others_alone(server):
+    server.failing = lambda body: double.slow(0.2)
+
+    async def main():
+        async with AsyncRewardClient(server.url, profile="p") as client:
+            tasks = [asyncio.ensure_future(client.rewards([item])) for item in items(3)]
+            await asyncio.sleep(0.05)
+            tasks[1].cancel()
+            got = await asyncio.gather(*tasks, return_exceptions=True)
+            assert isinstance(got[1], asyncio.CancelledError)
+            assert [got[0], got[2]] == [[value] for value in expected(items(3))[::2]]
+
+    asyncio.run(main())
+    assert len(server.requests) == 1
+
+
+def test_large_calls_travel_alone_and_within_bounds(server):
+    server.delay = 0.01
+    got = together(server, [(items(20),) for _ in range(30)], concurrency=2)
+    assert all([reward.reward for reward in row] == expected(items(20)) for row in got)
+    assert len(server.requests) == 30
     assert server.most_in_flight <= 64
 
 
