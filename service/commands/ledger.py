@@ -5,8 +5,8 @@ is taken up again. CSV and Parquet grow as ``OUT.partial.jsonl`` and are made fr
 Beside the output lies ``OUT.run.json`` with digests of the input and of the recipe: rewards of two
 inputs or two recipes never end up in one file.
 
-Limits: one run at a time writes an output; nothing is locked. A world model that changed between two
-runs is not noticed here: every component carries the digest of what gave it.
+Limits: one run at a time writes an output; nothing is locked. A world model that changed between
+two runs is not noticed here: every component carries the digest of what gave it.
 """
 
 from __future__ import annotations
