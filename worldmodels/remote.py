@@ -30,6 +30,7 @@ from worldmodels.registry import Source
 
 if TYPE_CHECKING:
     import grpc
+
     from softverifier._pb import worldmodels_pb2 as pb
 
 OPTIONS: Final[Mapping[str, str]] = {

@@ -12,10 +12,9 @@ import msgspec
 from service.rewards.core import Item
 
 if TYPE_CHECKING:
-    from softverifier import AsyncRewardClient
-
     from service.pipeline import BadItem, Pipeline
     from service.settings import Settings
+    from softverifier import AsyncRewardClient
 
 PATIENT_DEADLINE_MS: Final = 600_000
 """Nobody trains while a file is scored: slow models get ten minutes a batch."""
@@ -83,10 +82,9 @@ class LocalScorer:
 
 def read_item(raw: Mapping[str, Any]) -> Item | BadItem:
     """A JSON item as the pipeline takes it, read exactly as the server would read it."""
+    from service.pipeline import BadItem
     from softverifier.items import BadItem as Unsendable
     from softverifier.items import encoded, identity
-
-    from service.pipeline import BadItem
 
     try:
         return _ITEM.decode(encoded(raw))

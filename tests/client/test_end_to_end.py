@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+
 from running import RunningService
 from softverifier import AsyncRewardClient, Component, RequestRejected, RewardClient
 

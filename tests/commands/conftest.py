@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import typer
-from running import RunningService, write_config
 from typer.testing import CliRunner
 
+from running import RunningService, write_config
 from service.commands.annotate import annotate
 from service.commands.score import score
 from service.errors import ServiceError

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from running import RunningService
 
+from running import RunningService
 from service.commands.annotate import confidences
 
 Run = Callable[..., tuple[int, str]]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from running import RunningService
 
+from running import RunningService
 from service.commands.rows import item_of
 
 Run = Callable[..., tuple[int, str]]
