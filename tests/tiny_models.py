@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from screens import screen, vectors
-
 from worldmodels.checkpoints import Checkpoint
 from worldmodels.genes import GeneResolver
 from worldmodels.perturbation import measured, pair_mlp_factoring, pair_mlp_training, tables

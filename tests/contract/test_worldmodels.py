@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_models
 
+import tiny_models
 from worldmodels import registry
 from worldmodels.core import (
     RELATIONS,

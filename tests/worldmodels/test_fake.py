@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from screens import gene_table
 
+from screens import gene_table
 from worldmodels import registry
 from worldmodels.core import ModelFault, Queries, Status, WorldModel
 from worldmodels.genes import GeneResolver

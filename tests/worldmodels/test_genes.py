@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from screens import gene_table
 
+from screens import gene_table
 from worldmodels import genes as genes_module
 from worldmodels.core import ModelFault, Status
 from worldmodels.genes import GeneResolver, Vocabulary, statuses

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from screens import graphs
 
+from screens import graphs
 from worldmodels.core import ModelFault
 from worldmodels.embeddings import Embeddings
 from worldmodels.genes import GeneResolver

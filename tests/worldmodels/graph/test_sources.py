@@ -4,8 +4,8 @@ import gzip
 from pathlib import Path
 
 import pytest
-from screens import gene_table, graphs
 
+from screens import gene_table, graphs
 from worldmodels.core import ModelFault
 from worldmodels.graph import sources
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from screens import gene_table
 
+from screens import gene_table
 from worldmodels import checkpoints, registry
 from worldmodels.checkpoints import Checkpoint, Manifest
 from worldmodels.core import ModelFault, Queries, Status

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 import tiny_models
 from screens import gene_table, screen, vectors
-
 from worldmodels import checkpoints, registry
 from worldmodels.core import ModelFault, Queries, Status, quantise
 from worldmodels.genes import GeneResolver
