@@ -235,8 +235,8 @@ class WorldModels:
         started = perf_counter()
         names = list(request.names)
         try:
-            subjects = [names[i] for i in request.subjects]
-            objects = [names[i] for i in request.objects]
+            subjects = list(map(names.__getitem__, list(request.subjects)))
+            objects = list(map(names.__getitem__, list(request.objects)))
         except IndexError:
             raise BadRequest(
                 f"subjects, objects: a row refers beyond the {len(names)} names", field="names"
