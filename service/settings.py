@@ -55,8 +55,6 @@ class Limits(Section):
     """Items in one request; beyond: 413."""
     max_body_bytes: int = Field(64 * 1024 * 1024, ge=1024)
     """Bytes of one request; beyond: 413."""
-    max_completion_chars: int = Field(1_000_000, ge=1)
-    """Characters of one completion; beyond, the item is `invalid` with reason TOO_LONG."""
     max_queries: int = Field(65_536, ge=1)
     """Rows of one predict request; beyond: 413."""
     deadline_ms: int = Field(10_000, ge=1)
@@ -141,7 +139,9 @@ class Telemetry(Section):
     """Logs and metrics."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level that is logged, on standard error."""
     log_format: Literal["console", "json"] = "console"
+    """`console` to read, `json` for a collector: one object a line."""
     max_runs: int = Field(64, ge=0)
     """Distinct `context.run` values kept as metric labels; later ones count as `other`."""
 

@@ -75,6 +75,7 @@ def annotate(
 ) -> None:
     """Add a model's soft labels to a file of gene pairs.
 
+    \b
     Examples:
       soft-verifier annotate k562-de.csv --model models/screen --cell-line k562 --prompts
       soft-verifier annotate pairs.parquet --model screen --url grpc://localhost:50051

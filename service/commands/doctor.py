@@ -47,6 +47,7 @@ def doctor(
 ) -> None:
     """Check versions, device, settings, models, Redis and ports; exit code 1 if one is at fault.
 
+    \b
     Example:
       soft-verifier doctor --config soft-verifier.toml --model models/k562-mlp
     """

@@ -20,6 +20,7 @@ def models(
 ) -> None:
     """Load the configured models, check their digests, and list what they answer.
 
+    \b
     Example:
       soft-verifier models --model models/k562-mlp
     """

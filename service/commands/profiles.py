@@ -23,6 +23,7 @@ app = typer.Typer(help="List the profiles, or show one.", invoke_without_command
 def overview(context: typer.Context, folder: Folder = None) -> None:
     """List the profiles: what each accepts, which world models it asks, what it can earn.
 
+    \b
     Examples:
       soft-verifier profiles
       soft-verifier profiles --folder my-profiles show my-profile
@@ -47,6 +48,7 @@ def show(
 ) -> None:
     """Print a profile's resolved recipe and a request that works, as JSON.
 
+    \b
     Example:
       soft-verifier profiles show rbio-mlp
     """

@@ -61,6 +61,7 @@ def score(
 ) -> None:
     """Score a file of completions.
 
+    \b
     Examples:
       soft-verifier score completions.jsonl --profile rbio-mlp --model models/k562-mlp
       soft-verifier score completions.parquet --profile rbio-mlp --url http://localhost:8080

@@ -34,6 +34,7 @@ def serve(
 ) -> None:
     """Serve rewards over HTTP and gRPC until SIGTERM.
 
+    \b
     Examples:
       soft-verifier serve
       soft-verifier serve --model models/k562-mlp --http-port 9000

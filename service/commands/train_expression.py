@@ -64,6 +64,7 @@ def coexpression(
 ) -> None:
     """Learn which genes are expressed together from an AnnData file.
 
+    \b
     Example:
       soft-verifier train coexpression pbmc.h5ad --out models/pbmc --gene-column feature_name
     """
@@ -98,6 +99,7 @@ def starter(
 ) -> None:
     """Build the starter model from 700 blood cells that scanpy carries; nothing is downloaded.
 
+    \b
     Example:
       soft-verifier train starter --out models/starter
     """

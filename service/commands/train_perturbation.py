@@ -94,6 +94,7 @@ def pair_mlp(
 ) -> None:
     """Train rbio's pair network: does perturbing A change B?
 
+    \b
     Example:
       soft-verifier train pair-mlp --de k562-de.csv --graphs graphs/ --out models/k562-mlp
     """
@@ -151,6 +152,7 @@ def measured(
 ) -> None:
     """Serve a table of measured effects as it is: p is 0 or 1, or the pair is UNMEASURED.
 
+    \b
     Example:
       soft-verifier train measured --table k562-de.csv --out models/k562-measured
     """

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from servers import RedisProcess
+from service.commands.doctor import examine
+
+
+def states(tmp_path: Path, text: str) -> dict[str, tuple[str, str, str]]:
+    file = tmp_path / "soft-verifier.toml"
+    file.write_text(text)
+    return {f.what: (f.state, f.found, f.advice) for f in examine(file, [])}
+
+
+def test_a_healthy_machine(tmp_path: Path, redis_server: RedisProcess) -> None:
+    text = f"""
+[starter]
+enabled = false
+[server]
+http_port = 0
+grpc_port = 0
+[cache]
+redis_url = "{redis_server.url}"
+"""
+    found = states(tmp_path, text)
+    assert [what for what, (state, _, _) in found.items() if state == "fault"] == []
+    assert "256 keys in" in found["redis"][1]
+    assert found["device"][1]
+    assert found["torch"][1].startswith("2.")
+
+
+FAULTS = {
+    "unknown key": ("[server]\nhttp_prt = 1", "settings", "http_port"),
+    "redis away": ("[cache]\nredis_url='redis://127.0.0.1:1'", "redis", "does not answer"),
+    "redis of another kind": ("[cache]\nredis_url='http://x'", "redis", "scheme must be"),
+    "no such model": ("[[models]]\npath='nowhere'", "model nowhere", "no checkpoint at nowhere"),
+    "no such gene table": ("[genes]\ntables=['nowhere.tsv']", "genes", "nowhere.tsv"),
+    "address is not ours": ("[server]\nhost='192.0.2.1'", "http_port", "192.0.2.1"),
+}
+
+
+@pytest.mark.parametrize(("text", "what", "says"), FAULTS.values(), ids=FAULTS)
+def test_a_fault_is_found_and_says_what_to_do(
+    tmp_path: Path, text: str, what: str, says: str
+) -> None:
+    state, found, advice = states(tmp_path, text)[what]
+    assert state == "fault"
+    assert says in found
+    assert advice

@@ -1,0 +1,133 @@
+"""The README is executed: its quick start on any machine, rbio's part where the real data are."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from servers import ServerProcess
+
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def commands(start: str) -> list[list[str]]:
+    """The command lines of the README that begin with a word."""
+    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    return [shlex.split(line) for line in lines if line.startswith(start)]
+
+
+def run(command: list[str], folder: Path) -> str:
+    """Run a README command with this interpreter."""
+    runner = {"soft-verifier": [sys.executable, "-m", "service"], "python": [sys.executable]}
+    done = subprocess.run(
+        [*runner[command[0]], *command[1:]],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def shape(value: Any) -> Any:
+    """The keys and types of a document, its values left out."""
+    if isinstance(value, dict):
+        return {key: shape(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [shape(entry) for entry in value]
+    return type(value).__name__
+
+
+def test_the_quick_start_gives_the_reward_that_it_shows(tmp_path: Path) -> None:
+    (curl,) = commands("curl")
+    shown = json.loads(blocks("json")[0])
+    server = ServerProcess(tmp_path).start()
+    try:
+        body = curl[curl.index("-d") + 1]
+        found = httpx.post(f"{server.url}/v1/score", content=body).json()
+        printed = re.findall(r"-d '(.*)'", server.output)
+        again = [httpx.post(f"{server.url}/v1/score", content=text).json() for text in printed]
+    finally:
+        server.stop()
+    assert shape(found) == shape(shown)
+    assert found["profile"] == shown["profile"]
+    (result,), (expected,) = found["results"], shown["results"]
+    assert result["status"] == "ok"
+    assert result["reward"] == pytest.approx(expected["reward"], abs=1e-3)
+    assert [answer["results"][0]["status"] for answer in again] == ["ok"]
+
+
+@pytest.mark.parametrize("target", ["serve", "test", "lint", "bench", "protos", "image"])
+def test_every_make_target_that_is_named_exists(target: str) -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+    assert f"make {target}" in README
+
+
+def test_every_command_that_is_named_exists() -> None:
+    named = set(re.findall(r"`soft-verifier ([a-z]+)", README))
+    listed = run(["soft-verifier", "--help"], REPOSITORY)
+    assert named
+    assert all(re.search(rf"^  {name} ", listed, re.MULTILINE) for name in named)
+
+
+def test_the_settings_that_are_shown_are_settings(tmp_path: Path) -> None:
+    from service import settings
+
+    file = tmp_path / "soft-verifier.toml"
+    file.write_text(blocks("toml")[0])
+    loaded = settings.load(file)
+    assert loaded.server.workers == 4
+    assert [model.path or model.family for model in loaded.models] == [
+        Path("models/k562-mlp"),
+        "remote",
+    ]
+
+
+@pytest.mark.data
+def test_rbio_rewards_from_real_data(data_folder: Path, tmp_path: Path) -> None:
+    """Train, serve and score as the README says; both wires, twice, to the last bit."""
+    (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
+    (train,) = (c for c in commands("soft-verifier train") if "pair-mlp" in c)
+    (make,) = commands("python examples")
+    real = [str(data_folder / word[len("../shared/data") :].lstrip("/")) if "shared/data" in word
+            else word for word in train]  # fmt: skip
+    printed = run(real, tmp_path)
+    auroc = re.search(r"per_gene_auroc +│ (0\.\d+)", printed)
+    assert auroc is not None
+    assert float(auroc[1]) > 0.55  # chance is 0.5; the README shows what came out
+    run([word.replace("../shared/data", str(data_folder)) for word in make], tmp_path)
+    server = ServerProcess(tmp_path, "", "--model", "models/k562-mlp").start()
+    try:
+        rewards = []
+        for score in commands("soft-verifier score"):
+            for attempt in ("first", "second"):
+                out = tmp_path / f"{attempt}-{score[-1]}"
+                at = score.index("--url") + 1
+                url = server.grpc_url if "grpc" in score[at] else server.url
+                run([*score[:at], url, "--out", str(out)], tmp_path)
+                rows = [json.loads(line) for line in out.read_text().splitlines()]
+                rewards.append([(r["id"], r["status"], r["reward"], r["reason"]) for r in rows])
+    finally:
+        server.stop()
+    assert len(rewards) == 4
+    assert rewards.count(rewards[0]) == 4
+    statuses = [status for _, status, _, _ in rewards[0]]
+    assert len(statuses) == 10_000
+    assert statuses.count("ok") >= 9_500
+    assert {reason for _, status, _, reason in rewards[0] if status != "ok"} == {"UNKNOWN_GENE"}
