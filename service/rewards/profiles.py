@@ -97,11 +97,6 @@ class Profile:
         """The reward. ``verdicts`` answer ``queries(item)``; () will do for an invalid answer."""
         if answer.reason is not Reason.OK:
             return self.composition.invalid(item, answer)
-        if len(self.composition.parts) == 1:  # the common case: every verdict is its own
-            judge = self.composition.parts[0].judge
-            return self.composition.result(
-                item, answer, [judge.score(item, answer, tuple(verdicts))]
-            )
         components = []
         at = 0
         for part in self.composition.parts:
