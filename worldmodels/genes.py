@@ -2,7 +2,8 @@
 
 Order of resolution: current symbol; a previous symbol that is unique; an alias that is unique; an
 Ensembl id (version stripped); then the same once more without regard to case. A name that stands
-for several genes is ``AMBIGUOUS_GENE``, one that stands for none is ``UNKNOWN_GENE``. Full names
+for several genes is ``AMBIGUOUS_GENE``, one that stands for none is ``UNKNOWN_GENE``. Of several
+tables a weaker one adds names and never overrules what a stronger one says of a name. Full names
 ("calreticulin") are listed as ``aliases`` for mention, but they do not resolve. Limits: the
 HGNChelper map and NCBI's synonyms do not tell previous symbols from aliases, so with them alone
 names such as SARS (SARS1 or SARS2) stay ambiguous where the HGNC complete set would decide.
@@ -78,9 +79,9 @@ class GeneResolver:
         self._aliases: dict[str, str] = {}
         self._ids: dict[str, str] = {}
         self._others: dict[str, list[str]] = {}
+        self._folded: dict[str, str] = {}
         for records in tables:
             self._merge(records)
-        self._folded = self._fold()
         self._memo = _Symbols(self)
 
     @classmethod
@@ -179,21 +180,26 @@ class GeneResolver:
         return (name, worst) if worst else ("+".join(sorted(s for s, _ in resolved)), Status.OK)
 
     def _merge(self, records: Sequence[GeneRecord]) -> None:
-        """Add a table. What earlier tables say of a name stands."""
+        """Add a table. What earlier tables say of a name stands, whatever kind of name it is."""
         homes = [self._home(record) for record in records]  # before any of this table's own names
-        self._current.update((symbol, symbol) for symbol in homes if symbol)
+        current = {symbol: symbol for symbol in homes if symbol}
+        previous: dict[str, str] = {}
+        aliases: dict[str, str] = {}
         for record, symbol in zip(records, homes, strict=True):
             if symbol is None:
                 continue
-            renamed = () if record.symbol == symbol else (record.symbol,)
-            aliases = (*renamed, *record.aliases)
-            for table, names in ((self._previous, record.previous), (self._aliases, aliases)):
-                for name in names:
-                    if table.setdefault(name, symbol) != symbol:
-                        table[name] = _AMBIGUOUS
+            outdated = () if record.symbol == symbol else (record.symbol,)
+            _enter(previous, (*outdated, *record.previous), symbol)
+            _enter(aliases, record.aliases, symbol)
             for key in record.ids:
                 self._ids.setdefault(key, symbol)
-            self._others.setdefault(symbol, []).extend((*record.previous, *aliases, *record.names))
+            others = (*outdated, *record.previous, *record.aliases, *record.names)
+            self._others.setdefault(symbol, []).extend(others)
+        told = self._previous.keys() | self._aliases.keys()
+        self._current.update(current)
+        for table, names in ((self._previous, previous), (self._aliases, aliases)):
+            table.update((name, symbol) for name, symbol in names.items() if name not in told)
+        self._folded = _fold(current, previous, aliases) | self._folded
 
     def _home(self, record: GeneRecord) -> str | None:
         """The current symbol of a table's row; None if earlier tables cannot tell which gene."""
@@ -206,16 +212,22 @@ class GeneResolver:
         known = self._previous.get(name, self._aliases.get(name, name))
         return known or None
 
-    def _fold(self) -> dict[str, str]:
-        """Case-blind names; a stronger kind of name hides a weaker one of the same letters."""
-        folded: dict[str, str] = {}
-        for table in (self._current, self._previous, self._aliases):
-            stage: dict[str, str] = {}
-            for name, symbol in table.items():
-                if stage.setdefault(name.casefold(), symbol) != symbol:
-                    stage[name.casefold()] = _AMBIGUOUS
-            folded = stage | folded
-        return folded
+
+def _enter(table: dict[str, str], names: Iterable[str], symbol: str) -> None:
+    for name in names:
+        if table.setdefault(name, symbol) != symbol:
+            table[name] = _AMBIGUOUS
+
+
+def _fold(*tables: dict[str, str]) -> dict[str, str]:
+    """Case-blind names; a stronger kind of name hides a weaker one of the same letters."""
+    folded: dict[str, str] = {}
+    for table in tables:
+        stage: dict[str, str] = {}
+        for name, symbol in table.items():
+            _enter(stage, (name.casefold(),), symbol)
+        folded = stage | folded
+    return folded
 
 
 class Vocabulary(dict[str, int]):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from screens import gene_table
 from worldmodels import genes as genes_module
 from worldmodels.core import ModelFault, Status
+from worldmodels.gene_tables import GeneRecord
 from worldmodels.genes import GeneResolver, Vocabulary, statuses
 
 OK, UNKNOWN, AMBIGUOUS = Status.OK, Status.UNKNOWN_GENE, Status.AMBIGUOUS_GENE
@@ -103,6 +105,35 @@ def test_tables_of_different_age_merge_by_authority(tmp_path: Path, order: tuple
     assert resolver.resolve("ONLYNCBI") == ("ONLYNCBI", OK)
     assert resolver.resolve("Mouse1")[1] is UNKNOWN
     assert " + " in resolver.label
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        pytest.param("GARS", ("GARS1", OK), id="a-synonym-of-another-gene"),
+        pytest.param("gars", ("GARS1", OK), id="the-same-case-blind"),
+        pytest.param("H2BC", ("H2BC4", OK), id="a-previous-symbol-of-another-gene"),
+        pytest.param("h2bc", ("H2BC4", OK), id="a-new-symbol-of-the-same-letters"),
+        pytest.param("TWIN", ("TWIN", AMBIGUOUS), id="what-the-first-cannot-tell"),
+        pytest.param("OLD", ("NEW", OK), id="an-outdated-symbol-beats-a-synonym"),
+        pytest.param("FRESH", ("GART", OK), id="a-name-of-the-weaker-alone"),
+    ],
+)
+def test_a_weaker_table_overrules_nothing(name: str, answer: tuple[str, Status]) -> None:
+    strong = [
+        GeneRecord("GARS1", aliases=("GARS",)),
+        GeneRecord("H2BC4", aliases=("H2BC",)),
+        GeneRecord("NEW", ids=("ENSG1",)),
+        GeneRecord("A", aliases=("TWIN",)),
+        GeneRecord("B", aliases=("TWIN",)),
+    ]
+    weak = [
+        GeneRecord("GART", aliases=("GARS", "Gars", "OLD", "FRESH")),
+        GeneRecord("H2BX", previous=("H2BC", "TWIN")),
+        GeneRecord("H2bc"),
+        GeneRecord("OLD", ids=("ENSG1",)),
+    ]
+    assert GeneResolver([strong, weak]).resolve(name) == answer
 
 
 def test_aliases_are_the_genes_alone(hgnc: GeneResolver) -> None:
@@ -214,3 +245,22 @@ def test_perturbqa_symbols_resolve(data_folder: Path) -> None:
         assert resolver.resolve(old) == (new, OK)
     assert resolver.resolve("1-Mar")[1] is AMBIGUOUS
     assert resolver.resolve("2-Sep") == ("SEPTIN2", OK)
+
+
+@pytest.mark.data
+def test_a_second_table_loses_no_perturbqa_symbol(data_folder: Path) -> None:
+    tables = [
+        data_folder / "hgnc" / "hgnc_symbol_map.tsv",
+        data_folder / "ncbi" / "Homo_sapiens.gene_info.gz",
+    ]
+    named = set()
+    for path in (data_folder / "perturbqa").glob("*.csv"):
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                if row.get("split", "train") == "train":
+                    named |= {row.get("pert") or "", row.get("gene") or ""}
+    one, both = GeneResolver.from_files(tables[:1]), GeneResolver.from_files(tables)
+    found = {name: one.resolve(name) for name in sorted(named)}
+    resolved = {name: answer for name, answer in found.items() if answer[1] is OK}
+    assert len(resolved) > 5000
+    assert {name: both.resolve(name) for name in resolved} == resolved
