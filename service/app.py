@@ -1,35 +1,25 @@
-"""The only place that constructs: settings → models, profiles, caches, pipeline, servers.
+"""The only place that constructs: settings → models, profiles, caches, pipeline.
 
-``build`` makes what answers; ``run`` puts it on the network until SIGTERM; ``in_process`` gives
-the same rewards without a network. The order of ``run`` matters: models are loaded and warm before
-anything listens, so a connection that is accepted can be answered.
+``build`` makes what answers; ``in_process`` starts it without a network, ``service.serving`` puts
+it on one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import logging
-import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
 
 import structlog
-import uvicorn
 
 from service.batcher import Hosted
 from service.cache import Memory, RedisTier
 from service.errors import StartupFault
-from service.front import rest, rpc
-from service.front.protocol import HotProtocol
 from service.metrics import Metrics
 from service.models import ServedModels
 from service.pipeline import BadItem, Pipeline
@@ -42,8 +32,6 @@ from worldmodels.genes import GeneResolver
 
 log = structlog.get_logger(__name__)
 
-METRICS_EVERY_S: Final = 1.0
-
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -52,6 +40,7 @@ class Service:
     settings: Settings
     pipeline: Pipeline
     redis: RedisTier | None
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def start(self) -> None:
         """Start model threads and measure the Redis trip. Needs a running loop."""
@@ -61,10 +50,21 @@ class Service:
             await self.redis.warm()
             if self.redis.trip_s is None:
                 log.warning("Redis is away; going on without it", url=self.redis.url)
+                self.tasks.add(asyncio.create_task(self._await_redis(self.redis)))
         self.pipeline.settle()
+
+    async def _await_redis(self, redis: RedisTier) -> None:
+        """Redis was away at the start: take it into use once it answers."""
+        while redis.trip_s is None:
+            await asyncio.sleep(self.settings.cache.breaker_s)
+            await redis.warm()
+        self.pipeline.settle()
+        log.info("Redis is there", url=redis.url)
 
     async def stop(self) -> None:
         """Stop model threads, finish writes."""
+        for task in self.tasks:
+            task.cancel()
         for model in self.pipeline.models:
             await model.stop()
         if self.redis is not None:
@@ -89,8 +89,7 @@ def build(
     """
     metrics = Metrics(settings.telemetry.max_runs, shared)
     try:
-        tables = settings.genes.tables
-        genes = GeneResolver.from_files(tables) if tables else GeneResolver.as_they_are()
+        genes = gene_resolver(settings)
         models = ServedModels(list(_hosted(settings, genes, metrics, report)))
         profiles = load_profiles(settings.profiles.folder, genes)
     except (ModelFault, ProfileFault) as fault:
@@ -105,7 +104,6 @@ def build(
     pipeline = Pipeline(
         profiles=profiles,
         models=models,
-        genes=genes,
         memory=Memory(settings.cache.memory_entries),
         redis=redis,
         redis_always=settings.cache.redis_mode == "always",
@@ -113,6 +111,12 @@ def build(
         limits=settings.limits,
     )
     return Service(settings, pipeline, redis)
+
+
+def gene_resolver(settings: Settings) -> GeneResolver:
+    """The resolver over the configured tables, or symbols as they are."""
+    tables = settings.genes.tables
+    return GeneResolver.from_files(tables) if tables else GeneResolver.as_they_are()
 
 
 def _hosted(
@@ -124,7 +128,7 @@ def _hosted(
         entries.insert(0, Model(path=settings.starter.path))
     for entry in entries:
         started = time.perf_counter()
-        model = _open(entry, genes)
+        model = open_model(entry, genes)
         hosted = Hosted(model, settings.batching, metrics, entry.run)
         hosted.warm()
         report(
@@ -134,7 +138,8 @@ def _hosted(
         yield hosted
 
 
-def _open(entry: Model, genes: GeneResolver) -> WorldModel:
+def open_model(entry: Model, genes: GeneResolver) -> WorldModel:
+    """The world model of one entry under ``[[models]]``."""
     if entry.path is not None:
         return registry.open_folder(entry.path, name=entry.name, device=entry.device, genes=genes)
     if entry.family is None:
@@ -186,180 +191,3 @@ async def score_in_process(
     """Rewards with the server's longest deadline."""
     _, results = await pipeline.score(profile, items, deadline=pipeline.deadline(None))
     return results
-
-
-class _HttpServer(uvicorn.Server):
-    """uvicorn without its signal handling: one drain serves both front ends."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def configure_logging(settings: Settings) -> None:
-    """Structured logs on standard error, as text or as JSON lines."""
-    level = getattr(logging, settings.telemetry.log_level.upper())
-    renderer: Any = (
-        structlog.processors.JSONRenderer()
-        if settings.telemetry.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-
-
-def listen(host: str, port: int, *, shared: bool, what: str) -> socket.socket:
-    """A bound TCP socket.
-
-    Args:
-        host: address to bind.
-        port: port, 0 for any.
-        shared: several processes will bind the same port (SO_REUSEPORT).
-        what: name of the setting, for the message.
-
-    Raises:
-        StartupFault: the address is taken or not ours.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol stated: asyncio's own loop sets TCP_NODELAY on no other, and every answer
-    # in two writes then waits 40 ms for the client's delayed acknowledgement.
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if shared:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    try:
-        sock.bind((host, port))
-    except OSError as error:
-        sock.close()
-        raise StartupFault(
-            f"{what} {port} on {host}: {error.strerror or error}. Stop what listens there or "
-            f"choose another with --{what.replace('_', '-')}"
-        ) from None
-    sock.set_inheritable(True)
-    return sock
-
-
-def run(
-    settings: Settings,
-    banner: Callable[[Service, int, int], None],
-    *,
-    shared: Path | None = None,
-) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code (0 after a complete drain).
-
-    Args:
-        settings: validated settings.
-        banner: called with the service, the HTTP port and the gRPC port once both answer.
-        shared: folder for the metrics of sibling workers that serve the same ports.
-    """
-    configure_logging(settings)
-    http_socket = listen(
-        settings.server.host, settings.server.http_port, shared=shared is not None, what="http_port"
-    )
-    # Only to fail early, with a message, where the port is taken: gRPC binds for itself.
-    listen(
-        settings.server.host, settings.server.grpc_port, shared=shared is not None, what="grpc_port"
-    ).close()
-    service = build(settings, lambda line: log.info(line), shared=shared)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(service, http_socket, banner, shared=shared is not None))
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ModuleNotFoundError:  # not built for every platform; the standard loop does as well
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
-
-
-async def _serve(
-    service: Service,
-    http_socket: socket.socket,
-    banner: Callable[[Service, int, int], None],
-    *,
-    shared: bool,
-) -> int:
-    settings = service.settings
-    await service.start()
-    server = settings.server
-    grpc_server, grpc_port = await rpc.serve(
-        service.pipeline,
-        f"{server.host}:{server.grpc_port}",
-        settings.limits.max_body_bytes,
-        shared=shared,
-    )
-    http = _http_server(service)
-    serving = asyncio.create_task(http.serve(sockets=[http_socket]), name="http")
-    while not http.started and not serving.done():
-        await asyncio.sleep(0.01)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    gc.collect()
-    gc.freeze()  # what is alive now stays alive: scanning it again and again costs p99
-    banner(service, http_socket.getsockname()[1], grpc_port)
-    saving = asyncio.create_task(_save_metrics(service.pipeline.metrics)) if shared else None
-    await stop.wait()
-    if saving is not None:
-        saving.cancel()
-    loop.add_signal_handler(signal.SIGINT, lambda: sys.exit(130))  # Ctrl-C once more: at once
-    return await _drain(service, http, serving, grpc_server)
-
-
-async def _save_metrics(metrics: Metrics) -> None:
-    """Leave a snapshot for the sibling workers every second."""
-    while True:
-        metrics.save()
-        await asyncio.sleep(METRICS_EVERY_S)
-
-
-def _http_server(service: Service) -> _HttpServer:
-    hot = rest.HotRoutes(service.pipeline)
-    app = rest.Dispatcher(hot, rest.application(service.pipeline))
-    settings = service.settings.server
-    return _HttpServer(
-        uvicorn.Config(
-            app,
-            http=partial(HotProtocol, hot=hot),  # type: ignore[arg-type]
-            proxy_headers=False,
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            date_header=False,
-            backlog=settings.backlog,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=max(1, round(settings.grace_s)),
-        )
-    )
-
-
-async def _drain(
-    service: Service, http: _HttpServer, serving: asyncio.Task[None], grpc_server: Any
-) -> int:
-    """Stop accepting, finish what is in flight, stop models. 0 if everything finished in time."""
-    started = time.monotonic()
-    grace = service.settings.server.grace_s
-    log.info("draining", grace_s=grace)
-    service.pipeline.drain()
-    http.should_exit = True
-    _, late = await asyncio.wait(
-        {serving, asyncio.ensure_future(grpc_server.stop(grace))}, timeout=grace + 1.0
-    )
-    left = len(http.server_state.tasks)
-    await service.stop()
-    log.info("stopped", seconds=round(time.monotonic() - started, 2), unfinished=left)
-    return 1 if late or left else 0

@@ -18,139 +18,21 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NamedTuple
+from typing import Final
 
-import numpy as np
 import structlog
 
 from service.cache import Key
 from service.errors import Overloaded
+from service.guard import EXPIRED, FAILED, Outcome, guarded, outcomes
 from service.metrics import Metrics
 from service.settings import Batching
-from worldmodels.core import Queries, Status, Verdicts, WorldModel
+from worldmodels.core import Queries, Verdicts, WorldModel
 
 log = structlog.get_logger(__name__)
 
 WARM_UP_QUERIES: Final = 256
-
-
-class Outcome(NamedTuple):
-    """One row of a model's answer. Figures are None unless ``status`` is OK."""
-
-    status: Status
-    p: float | None = None
-    p0: float | None = None
-    uncertainty: float | None = None
-    raw: float | None = None
-    expired: bool = False
-
-
-_FAILED: Final = Outcome(Status.MODEL_ERROR)
-_EXPIRED: Final = Outcome(Status.MODEL_ERROR, expired=True)
-_STATUSES: Final = {int(status): status for status in Status}
-
-
-def guarded(model: WorldModel, queries: Queries, metrics: Metrics) -> Verdicts:
-    """Ask a model so that whatever it does, every row gets a status.
-
-    A batch that raises or has the wrong length is halved until the bad query stands alone, with at
-    most 4·log₂(n)+8 calls: a model that fails on everything does not get asked n times.
-    """
-    n = len(queries)
-    calls_left = [4 * math.ceil(math.log2(max(n, 2))) + 8]
-    return _isolated(model, queries, metrics, calls_left)
-
-
-def _isolated(
-    model: WorldModel, queries: Queries, metrics: Metrics, calls_left: list[int]
-) -> Verdicts:
-    n = len(queries)
-    if calls_left[0] <= 0:
-        return _all_failed(n)
-    calls_left[0] -= 1
-    try:
-        verdicts = model.predict(queries)
-    except Exception as error:  # noqa: BLE001 - a plugin's fault must not reach its neighbours
-        metrics.model_fault(model.spec.name, "exception")
-        log.warning("model raised", model=model.spec.name, queries=n, error=repr(error))
-    else:
-        if len(verdicts.p) == n == len(verdicts.status):
-            return _finite(model.spec.name, verdicts, metrics)
-        metrics.model_fault(model.spec.name, "length")
-        log.warning("model answered wrong length", model=model.spec.name, queries=n)
-    if n <= 1:
-        return _all_failed(n)
-    rows = range(n)
-    left = _isolated(model, queries.take(rows[: n // 2]), metrics, calls_left)
-    right = _isolated(model, queries.take(rows[n // 2 :]), metrics, calls_left)
-    return _joined(left, right)
-
-
-def _all_failed(n: int) -> Verdicts:
-    return Verdicts(np.full(n, np.nan), np.full(n, Status.MODEL_ERROR, np.uint8))
-
-
-def _joined(left: Verdicts, right: Verdicts) -> Verdicts:
-    def column(name: str) -> np.ndarray | None:
-        parts = [getattr(side, name) for side in (left, right)]
-        if all(part is None for part in parts):
-            return None
-        sizes = (len(left), len(right))
-        return np.concatenate(
-            [
-                np.full(n, np.nan) if part is None else part
-                for part, n in zip(parts, sizes, strict=True)
-            ]
-        )
-
-    return Verdicts(
-        np.concatenate([left.p, right.p]),
-        np.concatenate([left.status, right.status]),
-        column("p0"),
-        column("uncertainty"),
-        column("raw"),
-    )
-
-
-def _finite(name: str, verdicts: Verdicts, metrics: Metrics) -> Verdicts:
-    """OK rows whose p is not a number in [0, 1] become MODEL_ERROR."""
-    p, status = verdicts.p, verdicts.status
-    good = (p >= 0.0) & (p <= 1.0)
-    if good.all():
-        return verdicts
-    bad = ~good & (status == Status.OK)
-    if not bad.any():
-        return verdicts
-    metrics.model_fault(name, "non_finite")
-    return Verdicts(
-        np.where(bad, np.nan, p),
-        np.where(bad, np.uint8(Status.MODEL_ERROR), status).astype(np.uint8),
-        verdicts.p0,
-        verdicts.uncertainty,
-        verdicts.raw,
-    )
-
-
-def outcomes(verdicts: Verdicts) -> list[Outcome]:
-    """The rows of a model's answer as Python values."""
-    n = len(verdicts)
-    columns = [
-        [None] * n if column is None else column.tolist()
-        for column in (verdicts.p0, verdicts.uncertainty, verdicts.raw)
-    ]
-    return [
-        Outcome(Status.OK, p, _number(p0), _number(sd), _number(raw))
-        if status == 0
-        else Outcome(_STATUSES.get(status, Status.MODEL_ERROR))
-        for p, status, p0, sd, raw in zip(
-            verdicts.p.tolist(), verdicts.status.tolist(), *columns, strict=True
-        )
-    ]
-
-
-def _number(value: float | None) -> float | None:
-    """None for NaN: a model may know p but have no baseline for a row."""
-    return None if value is None or value != value else value
+DEAR_S: Final = 0.1
 
 
 class _Flight:
@@ -196,6 +78,7 @@ class Hosted:
         self._depth = 0
         self._busy_since: float | None = None
         self._batch_s = 0.0
+        self._running = False
 
     def warm(self) -> None:
         """Ask the model's own examples twice; the second time is its cost.
@@ -209,6 +92,8 @@ class Hosted:
             start = time.perf_counter()
             guarded(self.model, queries, self._metrics)
             best = min(best, time.perf_counter() - start)
+            if best > DEAR_S:
+                break  # once is enough to know
         self.cost_s = best / max(len(queries), 1)
         self._batch_s = best
         if self._run_mode == "auto":
@@ -231,9 +116,16 @@ class Hosted:
 
     @property
     def stalled(self) -> bool:
-        """A batch has been running longer than the model is allowed."""
+        """A batch runs longer than the model is allowed, or nobody serves the queue any more."""
+        if self._runner is not None and self._runner.done():
+            return True
         since = self._busy_since
         return since is not None and time.monotonic() - since > self._settings.stall_s
+
+    @property
+    def busy(self) -> bool:
+        """A batch is on the model's thread."""
+        return self._running
 
     @property
     def depth(self) -> int:
@@ -250,12 +142,9 @@ class Hosted:
     async def ask(self, keys: Sequence[Key], queries: Queries, deadline: float) -> list[Outcome]:
         """Answer through the queue, by ``deadline`` (``time.monotonic``).
 
-        Rows that are not done by then have ``expired`` set. Equal keys in flight are joined.
-
-        Raises:
-            Overloaded: the queue is full, or the predicted wait does not fit the deadline.
+        Rows that are not done by then have ``expired`` set. Equal keys in flight are joined. Call
+        ``admit`` first.
         """
-        self._admit(keys, deadline)
         flights = self._board(keys, queries, deadline)
         try:
             pending = {flight.future for flight in flights if not flight.future.done()}
@@ -264,9 +153,14 @@ class Hosted:
         finally:
             for flight in flights:
                 flight.waiters -= 1
-        return [flight.future.result() if flight.future.done() else _EXPIRED for flight in flights]
+        return [flight.future.result() if flight.future.done() else EXPIRED for flight in flights]
 
-    def _admit(self, keys: Sequence[Key], deadline: float) -> None:
+    def admit(self, keys: Sequence[Key], deadline: float) -> None:
+        """Say no at the door to what could not be answered in time.
+
+        Raises:
+            Overloaded: the queue is full, or the predicted wait does not fit the deadline.
+        """
         new = sum(key not in self._flights for key in keys)
         if not new:
             return
@@ -277,7 +171,8 @@ class Hosted:
                 f"its queue of {self._settings.max_queue}; try again later or send less at once",
                 retry_after=max(wait, 0.1),
             )
-        if self._depth and time.monotonic() + wait > deadline:
+        waiting = self._depth or self._busy_since is not None
+        if waiting and time.monotonic() + wait > deadline:
             raise Overloaded(
                 f"model {self.name!r} would answer in {wait:.2f} s, after the request's deadline; "
                 "try again later or allow more time",
@@ -319,47 +214,59 @@ class Hosted:
 
     async def _work(self) -> None:
         """Serve the queue for ever: one batch after the other, each of one relation."""
-        assert self._executor is not None
-        loop = asyncio.get_running_loop()
         while True:
             batch, relation = self._collect()
             if not batch:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            columns = [list(column) for column in zip(*(f.query for f in batch), strict=True)]
-            queries = Queries(relation, *columns)
-            start = time.monotonic()
-            self._metrics.queue_wait(self.name, start - batch[0].enqueued)
-            self._busy_since = start
+            rows: Sequence[Outcome] = [FAILED] * len(batch)
             try:
-                verdicts = await loop.run_in_executor(
-                    self._executor, guarded, self.model, queries, self._metrics
-                )
+                rows = await self._computed(batch, relation)
+            except Exception:  # whatever it is, those who wait are told and the queue goes on
+                log.exception("a batch failed", model=self.name, queries=len(batch))
             finally:
                 self._busy_since = None
-            elapsed = time.monotonic() - start
-            self._learn(elapsed, len(batch))
-            self._land(batch, outcomes(verdicts))
+                self._land(batch, rows)
+
+    async def _computed(self, batch: Sequence[_Flight], relation: str) -> list[Outcome]:
+        columns = [list(column) for column in zip(*(f.query for f in batch), strict=True)]
+        start = time.monotonic()
+        self._metrics.queue_wait(self.name, start - batch[0].enqueued)
+        self._busy_since = start
+        verdicts = await asyncio.get_running_loop().run_in_executor(
+            self._executor, self._on_thread, Queries(relation, *columns)
+        )
+        self._learn(time.monotonic() - start, len(batch))
+        return outcomes(verdicts)
+
+    def _on_thread(self, queries: Queries) -> Verdicts:
+        self._running = True
+        try:
+            return guarded(self.model, queries, self._metrics)
+        finally:
+            self._running = False
 
     def _collect(self) -> tuple[list[_Flight], str]:
-        """The next batch: of the relation whose oldest query waited longest."""
-        now = time.monotonic()
-        waiting = {r: q for r, q in self._queues.items() if q}
+        """The next batch, of the relation that waited longest; empty if nothing waits."""
         batch: list[_Flight] = []
-        if not waiting:
-            return batch, ""
-        relation = min(waiting, key=lambda name: waiting[name][0].enqueued)
-        queue = waiting[relation]
+        relation = ""
+        while not batch and (waiting := {r: q for r, q in self._queues.items() if q}):
+            relation = min(waiting, key=lambda name: waiting[name][0].enqueued)
+            self._take(waiting[relation], batch)
+        self._metrics.queue_depth(self.name, self._depth)
+        return batch, relation
+
+    def _take(self, queue: deque[_Flight], batch: list[_Flight]) -> None:
+        """Fill a batch from a queue; what expired or was given up is dropped."""
+        now = time.monotonic()
         while queue and len(batch) < self._settings.max_batch:
             flight = queue.popleft()
             self._depth -= 1
             if flight.waiters <= 0 or flight.deadline <= now:
-                self._land([flight], [_EXPIRED])
+                self._land([flight], [EXPIRED])
             else:
                 batch.append(flight)
-        self._metrics.queue_depth(self.name, self._depth)
-        return batch, relation
 
     def _learn(self, elapsed: float, size: int) -> None:
         """Track the time of a batch, as a moving average, for predicting waits."""

@@ -1,7 +1,9 @@
 """Verdicts remembered: process memory first, then Redis.
 
 A key holds everything that decides an answer (model digest, which covers weights and calibration,
-relation, resolved entities, context), so an entry is never wrong and needs no invalidation. Only
+gene table, relation, entities and context as they were asked), so an entry is never wrong and needs
+no invalidation. Entities are not resolved first: a model may keep two spellings apart that the
+server's gene table takes for one; that an alias has an entry of its own costs a little memory. Only
 answers are stored, never errors or abstentions. Redis away means slower, counted, never an error:
 a breaker keeps requests from waiting for it. Writes go out behind the response.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import struct
 import time
 from collections import OrderedDict
@@ -26,9 +29,10 @@ from service.settings import Cache as CacheSettings
 
 
 class Key(NamedTuple):
-    """What decides a verdict. Entities are resolved symbols."""
+    """What decides a verdict."""
 
-    digest: str
+    model: str
+    """Digest and gene table."""
     relation: str
     subject: str
     object: str
@@ -45,7 +49,7 @@ class Row(NamedTuple):
 
 
 _PACKED: Final = struct.Struct("<4d")
-_NAMESPACE: Final = b"sv1\x1f"
+_NAMESPACE: Final = b"sv1:"
 _MAX_PENDING_WRITES: Final = 64
 
 
@@ -67,8 +71,9 @@ def unpack(data: bytes) -> Row | None:
 
 
 def spell(key: Key) -> bytes:
-    """The key in Redis. Fields are separated by a control character that no name holds."""
-    return _NAMESPACE + "\x1f".join(key).encode("utf-8", "backslashreplace")
+    """The key in Redis, each field with its length before it so that none runs into the next."""
+    text = "".join(f"{len(field)}:{field}" for field in key)
+    return _NAMESPACE + text.encode("utf-8", "backslashreplace")
 
 
 class Memory:
@@ -99,7 +104,7 @@ class Memory:
 
 
 class Breaker:
-    """Open after some failures in a row; lets one attempt through after a pause."""
+    """Open after some failures in a row; after a pause lets one attempt through at a time."""
 
     def __init__(self, failures: int, pause_s: float):
         self._limit = failures
@@ -108,9 +113,19 @@ class Breaker:
         self._retry_at = 0.0
 
     @property
-    def is_open(self) -> bool:
-        """No attempt is made now."""
-        return self._failures >= self._limit and time.monotonic() < self._retry_at
+    def open(self) -> bool:
+        """Too many failures in a row, and no success since."""
+        return self._failures >= self._limit
+
+    def allows(self) -> bool:
+        """Whether to make an attempt now. Of an open breaker one caller gets True per pause."""
+        if self._failures < self._limit:
+            return True
+        now = time.monotonic()
+        if now < self._retry_at:
+            return False
+        self._retry_at = now + self._pause
+        return True
 
     def success(self) -> bool:
         """Note a success; True if this closed the breaker."""
@@ -130,9 +145,9 @@ class RedisTier:
 
     def __init__(self, settings: CacheSettings, metrics: Metrics):
         assert settings.redis_url is not None
-        self.url = settings.redis_url
+        self.url = redacted(settings.redis_url)
         self._client, self._clustered, self._watchers = connect(
-            self.url, settings.timeout_ms / 1000
+            settings.redis_url, settings.timeout_ms / 1000
         )
         self._ttl = settings.ttl_s
         self._timeout = settings.timeout_ms / 1000
@@ -143,7 +158,7 @@ class RedisTier:
         """Seconds of one round trip with 256 keys, measured at warm-up; None while unreachable."""
 
     async def warm(self) -> None:
-        """Measure the trip: the second of two reads of 256 absent keys."""
+        """Measure the trip: the second of two reads of 256 absent keys. None while away."""
         keys = [Key("warm-up", "", str(i), "", "") for i in range(256)]
         await self.get_many(keys)
         start = time.perf_counter()
@@ -164,7 +179,7 @@ class RedisTier:
         return found
 
     async def _read(self, keys: Sequence[Key]) -> list[bytes | None] | None:
-        if self._breaker.is_open:
+        if not self._breaker.allows():
             return None
         spelt = [spell(key) for key in keys]
         mget = self._client.mget_nonatomic if self._clustered else self._client.mget
@@ -178,7 +193,7 @@ class RedisTier:
 
     def put_soon(self, rows: Mapping[Key, Row]) -> None:
         """Write behind the response. Dropped, and counted, if writes pile up."""
-        if not rows or self._breaker.is_open:
+        if not rows or self._breaker.open:
             return
         if len(self._writes) >= _MAX_PENDING_WRITES:
             self._metrics.redis("dropped_write")
@@ -220,6 +235,11 @@ class RedisTier:
                 await client.aclose()
 
 
+def redacted(url: str) -> str:
+    """The URL without its password, for logs."""
+    return re.sub(r"(//[^/@]*:)[^/@]*@", r"\1***@", url)
+
+
 def connect(url: str, timeout_s: float) -> tuple[Any, bool, list[Any]]:
     """A client for the URL, whether it is a cluster, and the Sentinels' clients.
 
@@ -230,17 +250,20 @@ def connect(url: str, timeout_s: float) -> tuple[Any, bool, list[Any]]:
             rediss+cluster, redis+sentinel; or a Sentinel URL without a service name.
     """
     options: dict[str, Any] = {"socket_connect_timeout": timeout_s, "socket_timeout": timeout_s}
-    parts = urlsplit(url)
-    if parts.scheme in ("redis", "rediss", "unix"):
-        return aioredis.Redis.from_url(url, **options), False, []
-    if parts.scheme in ("redis+cluster", "rediss+cluster"):
-        plain = url.replace("+cluster", "", 1)
-        return aioredis.RedisCluster.from_url(plain, **options), True, []
-    if parts.scheme == "redis+sentinel":
-        master, sentinels = _sentinel(parts.netloc, parts.path, options)
-        return master, False, sentinels
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("redis", "rediss", "unix"):
+            return aioredis.Redis.from_url(url, **options), False, []
+        if parts.scheme in ("redis+cluster", "rediss+cluster"):
+            plain = url.replace("+cluster", "", 1)
+            return aioredis.RedisCluster.from_url(plain, **options), True, []
+        if parts.scheme == "redis+sentinel":
+            master, sentinels = _sentinel(parts.netloc, parts.path, options)
+            return master, False, sentinels
+    except (ValueError, RedisError) as error:
+        raise StartupFault(f"cache.redis_url {redacted(url)!r}: {error}") from None
     raise StartupFault(
-        f"cache.redis_url {url!r}: scheme must be redis, rediss, unix, redis+cluster, "
+        f"cache.redis_url {redacted(url)!r}: scheme must be redis, rediss, unix, redis+cluster, "
         "rediss+cluster or redis+sentinel"
     )
 

@@ -14,18 +14,17 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import NamedTuple
 
-import numpy as np
-
-from service.batcher import Hosted, Outcome, outcomes
+from service.batcher import Hosted
 from service.cache import Key, Memory, RedisTier, Row
-from service.errors import Conflict, DeadlineExceeded, NotFound, nearest
+from service.columns import columns_of, verdicts_of
+from service.errors import Conflict, DeadlineExceeded, NotFound, TooLarge, nearest
+from service.guard import Outcome, outcomes
 from service.metrics import Metrics
 from service.models import ServedModels
 from service.rewards.core import Answer, Item, Query, Reason, Result, Verdict
 from service.rewards.profiles import Profile, pinned
 from service.settings import Limits
-from worldmodels.core import Queries, Status, Verdicts, canonical_context
-from worldmodels.genes import GeneResolver
+from worldmodels.core import Queries, Status, Verdicts
 
 
 class BadItem(NamedTuple):
@@ -55,7 +54,6 @@ class Pipeline:
     Args:
         profiles: recipes by name.
         models: the served models, warmed up.
-        genes: resolver for cache keys (models resolve for themselves).
         memory: verdicts in this process.
         redis: the shared tier, or None.
     """
@@ -65,7 +63,6 @@ class Pipeline:
         *,
         profiles: Mapping[str, Profile],
         models: ServedModels,
-        genes: GeneResolver,
         memory: Memory,
         redis: RedisTier | None,
         redis_always: bool,
@@ -79,7 +76,6 @@ class Pipeline:
         self.drained = asyncio.Event()
         self.waits = True
         """Whether a request may have to wait for a thread or for Redis; ``settle`` finds out."""
-        self._genes = genes
         self._memory = memory
         self._redis = redis
         self._redis_always = redis_always
@@ -160,10 +156,11 @@ class Pipeline:
             deadline: ``time.monotonic`` moment; rows not answered by then are DEADLINE errors.
 
         Raises:
-            NotFound, Conflict: the profile. Overloaded: a queue is full. DeadlineExceeded: not a
-            single item that needed a model was answered in time.
+            NotFound, Conflict: the profile. TooLarge: a completion over the server's limit.
+            Overloaded: a queue is full. DeadlineExceeded: not a single item was answered in time.
         """
         profile = self.profile(profile_name)
+        self._refuse_endless(items)
         metrics = self.metrics
 
         started = perf_counter()
@@ -184,6 +181,19 @@ class Pipeline:
         metrics.stage("compose", perf_counter() - decided)
         metrics.results(profile.name, context.run, context.split, results)
         return profile, results
+
+    def _refuse_endless(self, items: Sequence[Item | BadItem]) -> None:
+        """No policy writes this much: something is wrong with the caller."""
+        most = self.limits.max_completion_chars
+        for i, item in enumerate(items):
+            if not isinstance(item, BadItem):
+                completion = item.completion
+                if isinstance(completion, str) and len(completion) > most:
+                    raise TooLarge(
+                        f"items[{i}].completion: {len(completion)} characters, this server takes "
+                        f"{most} (limits.max_completion_chars)",
+                        field=f"items[{i}].completion",
+                    )
 
     def _read(
         self, profile: Profile, items: Sequence[Item | BadItem]
@@ -220,7 +230,7 @@ class Pipeline:
             if hosted is None:
                 verdicts[query] = Verdict(Status.OUT_OF_DISTRIBUTION)
                 continue
-            key = self._key(hosted, query)
+            key = Key(hosted.tag, *query[1:])
             row = self._memory.get(key)
             if row is None:
                 missing.append((query, key, hosted))
@@ -236,16 +246,6 @@ class Pipeline:
             await self._from_models(missing, verdicts, deadline)
             self.metrics.stage("model", perf_counter() - looked)
         return verdicts
-
-    def _key(self, hosted: Hosted, query: Query) -> Key:
-        canonical = self._genes.canonical
-        return Key(
-            hosted.tag,
-            query.relation,
-            canonical(query.subject),
-            canonical(query.object),
-            canonical_context(query.context),
-        )
 
     async def _from_redis(
         self, redis: RedisTier, missing: list[_Asked], verdicts: dict[Query, Verdict]
@@ -278,18 +278,18 @@ class Pipeline:
         waiting = []
         for group in groups.values():
             hosted = group[0][2]
-            queries = _columns(group)
+            queries = columns_of([query for query, _, _ in group])
             if hosted.inline:
                 self._store(group, outcomes(hosted.ask_now(queries)), verdicts)
             else:
-                waiting.append((group, hosted.ask([k for _, k, _ in group], queries, deadline)))
-        if len(waiting) == 1:
-            group, asking = waiting[0]
-            self._store(group, await asking, verdicts)
-        elif waiting:
-            answered = await asyncio.gather(*(asking for _, asking in waiting))
-            for (group, _), rows in zip(waiting, answered, strict=True):
-                self._store(group, rows, verdicts)
+                keys = [key for _, key, _ in group]
+                hosted.admit(keys, deadline)  # every model before any: refused work is not begun
+                waiting.append((group, keys, queries))
+        answered = await asyncio.gather(
+            *(group[0][2].ask(keys, queries, deadline) for group, keys, queries in waiting)
+        )
+        for (group, _, _), rows in zip(waiting, answered, strict=True):
+            self._store(group, rows, verdicts)
 
     def _store(
         self, group: list[_Asked], rows: Sequence[Outcome], verdicts: dict[Query, Verdict]
@@ -348,28 +348,4 @@ class Pipeline:
                 "more time or ask fewer rows",
                 retry_after=1.0,
             )
-        return hosted, _verdict_columns(rows)
-
-
-def _columns(group: Sequence[_Asked]) -> Queries:
-    return Queries(
-        group[0][0].relation,
-        [query.subject for query, _, _ in group],
-        [query.object for query, _, _ in group],
-        [query.context for query, _, _ in group],
-    )
-
-
-def _verdict_columns(rows: Sequence[Verdict]) -> Verdicts:
-    def column(values: Sequence[float | None]) -> np.ndarray | None:
-        if all(value is None for value in values):
-            return None
-        return np.array([np.nan if value is None else value for value in values])
-
-    return Verdicts(
-        p=np.array([np.nan if row.p is None else row.p for row in rows], dtype=np.float64),
-        status=np.array([int(row.status) for row in rows], dtype=np.uint8),
-        p0=column([row.p0 for row in rows]),
-        uncertainty=column([row.uncertainty for row in rows]),
-        raw=column([row.raw for row in rows]),
-    )
+        return hosted, verdicts_of(rows)

@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from service.errors import StartupFault, nearest
 
@@ -44,8 +49,6 @@ class Server(Section):
     """Seconds that requests in flight get after SIGTERM."""
     backlog: int = Field(4096, ge=16)
     """Connections that may wait to be accepted."""
-    threads: int = Field(1, ge=1)
-    """Arithmetic threads per process; more than one is slower on small machines."""
 
 
 class Limits(Section):
@@ -55,6 +58,9 @@ class Limits(Section):
     """Items in one request; beyond: 413."""
     max_body_bytes: int = Field(64 * 1024 * 1024, ge=1024)
     """Bytes of one request; beyond: 413."""
+    max_completion_chars: int = Field(4_194_304, ge=1)
+    """Characters of one completion; beyond: 413. Below it, a profile's own `max_chars` decides
+    what is TOO_LONG, without cost to the other items."""
     max_queries: int = Field(65_536, ge=1)
     """Rows of one predict request; beyond: 413."""
     deadline_ms: int = Field(10_000, ge=1)
@@ -198,6 +204,10 @@ def load(file: Path | None = None, overrides: dict[str, dict[str, Any]] | None =
             settings = Settings.model_construct(**_validated(merged))
     except ValidationError as error:
         raise StartupFault(_explain(error, file)) from error
+    except SettingsError as error:
+        raise StartupFault(
+            f"settings ({PREFIX}* variables): {error}; lists and tables are given as JSON"
+        ) from None
     return settings
 
 

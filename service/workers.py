@@ -1,9 +1,11 @@
 """Several server processes on the same ports, and one parent that keeps them alive.
 
 The parent holds the ports (bound, not listening), starts the workers with SO_REUSEPORT, replaces
-one that dies, and passes SIGTERM on. It serves nothing itself. A worker that dies again and again
-before it is ready ends the whole server: restarting a fault for ever hides it. The workers leave
-their metrics in a folder of the parent's, so that any of them can answer a scrape for all.
+one that dies, and passes SIGTERM on. It serves nothing itself. Workers hold the reading end of a
+pipe of the parent's: if it dies, they drain. A worker that keeps dying is started again after
+longer and longer pauses, and if none was ever ready the server ends: restarting a fault for ever
+hides it. The workers leave their metrics in a folder of the parent's, so that any of them can
+answer a scrape for all.
 """
 
 from __future__ import annotations
@@ -25,8 +27,44 @@ from service.errors import StartupFault
 log = structlog.get_logger(__name__)
 
 POLL_S: Final = 0.1
-FAST_DEATHS: Final = 3
-FAST_S: Final = 5.0
+DEATHS: Final = 3
+"""Deaths in a row of one worker after which a server that was never ready gives up."""
+STEADY_S: Final = 30.0
+"""A worker that lived so long has its earlier deaths forgiven."""
+LONGEST_PAUSE_S: Final = 10.0
+
+
+class _Slot:
+    """One worker and those that took its place."""
+
+    def __init__(self, command: Sequence[str]):
+        self._command = command
+        self.deaths = 0
+        self._start_at = 0.0
+        self._started = 0.0
+        self.child: subprocess.Popen[bytes] | None = None
+
+    def tend(self) -> int | None:
+        """Start the worker if there is none and its pause is over; the code of one that died."""
+        now = time.monotonic()
+        if self.child is None:
+            if now >= self._start_at:
+                # A session of its own: Ctrl-C reaches the parent alone, which drains the workers.
+                self.child = subprocess.Popen(
+                    self._command, stdin=subprocess.PIPE, start_new_session=True
+                )
+                self._started = now
+            return None
+        code = self.child.poll()
+        if code is None:
+            return None
+        assert self.child.stdin is not None
+        self.child.stdin.close()
+        self.child = None
+        self.deaths = 1 if now - self._started > STEADY_S else self.deaths + 1
+        pause = 0.0 if self.deaths == 1 else min(2.0 ** (self.deaths - 2), LONGEST_PAUSE_S)
+        self._start_at = now + pause
+        return code
 
 
 def supervise(
@@ -46,6 +84,9 @@ def supervise(
         grace_s: seconds that workers get to drain.
         ready: True once a worker answers.
         banner: called once, when the first worker is ready.
+
+    Raises:
+        StartupFault: the workers die as they start.
     """
     stopping: list[int] = []
 
@@ -55,47 +96,36 @@ def supervise(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     with tempfile.TemporaryDirectory(prefix="soft-verifier-metrics-") as folder:
-        command = [*command, "--metrics-folder", folder]
-
-        def start() -> tuple[subprocess.Popen[bytes], float]:
-            # A session of its own: Ctrl-C reaches the parent alone, which drains the workers.
-            return (
-                subprocess.Popen(command, start_new_session=True),
-                time.monotonic(),
-            )
-
-        children = [start() for _ in range(workers)]
-        shown, fast_deaths = False, 0
+        slots = [_Slot([*command, "--metrics-folder", folder]) for _ in range(workers)]
+        shown = False
         while not stopping:
-            time.sleep(POLL_S)
+            for slot in slots:
+                code = slot.tend()
+                if code is None:
+                    continue
+                if not shown and (code == 2 or slot.deaths >= DEATHS):
+                    _end(slots, grace_s)
+                    raise StartupFault(f"workers die as they start (exit code {code}); see above")
+                log.warning("worker died", code=code, deaths=slot.deaths)
             if not shown and ready():
                 shown = True
                 banner()
-            for i, (child, since) in enumerate(children):
-                if child.poll() is None:
-                    continue
-                fast_deaths = fast_deaths + 1 if time.monotonic() - since < FAST_S else 0
-                if fast_deaths >= FAST_DEATHS or (not shown and child.returncode == 2):
-                    _end(children, grace_s)
-                    raise StartupFault(
-                        f"workers die as they start (exit code {child.returncode}); see above"
-                    )
-                log.warning("worker died; starting another", code=child.returncode)
-                children[i] = start()
-        code = _end(children, grace_s)
+            time.sleep(POLL_S)
+        code = _end(slots, grace_s)
     for port in ports:
         port.close()
     return code
 
 
-def _end(children: Sequence[tuple[subprocess.Popen[bytes], float]], grace_s: float) -> int:
+def _end(slots: Sequence[_Slot], grace_s: float) -> int:
     """Ask every worker to drain; kill what has not after the grace period."""
-    for child, _ in children:
+    children = [slot.child for slot in slots if slot.child is not None]
+    for child in children:
         if child.poll() is None:
             child.send_signal(signal.SIGTERM)
     until = time.monotonic() + grace_s + 2.0
     code = 0
-    for child, _ in children:
+    for child in children:
         try:
             ended = child.wait(max(0.1, until - time.monotonic()))
             # Killed by SIGTERM itself: it was still loading and had nothing in flight.

@@ -15,11 +15,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service import __version__, app, settings
-from service.cache import RedisTier
+from service import __version__, app, serving, settings
+from service.cache import RedisTier, redacted
 from service.errors import StartupFault
 from service.metrics import Metrics
-from worldmodels import registry
+from service.rewards.errors import ProfileFault
+from service.rewards.profiles import load_profiles
 from worldmodels.core import ModelFault
 from worldmodels.genes import GeneResolver
 
@@ -72,6 +73,7 @@ def examine(config: Path | None, models: list[Path]) -> Iterator[Finding]:
     yield Finding("settings", "ok", str(config or settings.DEFAULT_FILE) + " and the environment")
     yield from _genes(loaded)
     yield from _models(loaded, models)
+    yield _profiles(loaded)
     yield _redis(loaded)
     yield from _ports(loaded)
     yield _memory()
@@ -113,19 +115,27 @@ def _models(loaded: settings.Settings, more: list[Path]) -> Iterator[Finding]:
         yield Finding("model starter", "note", f"not in {starter.path} yet", "built on first serve")
     elif starter.enabled:
         more = [starter.path, *more]
-    genes = GeneResolver.as_they_are()
-    folders = [entry.path for entry in loaded.models if entry.path] + more
-    for folder in folders:
-        yield _checked(folder, genes)
+    for entry in loaded.models:
+        yield _checked(entry, loaded)
+    for folder in more:
+        yield _checked(settings.Model(path=folder), loaded)
 
 
-def _checked(folder: Path, genes: GeneResolver) -> Finding:
-    what = f"model {folder}"
+def _checked(entry: settings.Model, loaded: settings.Settings) -> Finding:
+    what = f"model {entry.path or entry.name or entry.family}"
     try:
-        registry.open_folder(folder, genes=genes)
-    except ModelFault as fault:
-        return Finding(what, "fault", str(fault), "copy the folder again, or train the model anew")
-    return Finding(what, "ok", "digests match")
+        found = app.open_model(entry, app.gene_resolver(loaded))
+    except (ModelFault, StartupFault) as fault:
+        return Finding(what, "fault", str(fault), "correct the entry, or train the model anew")
+    return Finding(what, "ok", f"{found.spec.family}, {found.spec.digest[:19]}…")
+
+
+def _profiles(loaded: settings.Settings) -> Finding:
+    try:
+        found = load_profiles(loaded.profiles.folder)
+    except ProfileFault as fault:
+        return Finding("profiles", "fault", str(fault), "correct the file, or profiles.folder")
+    return Finding("profiles", "ok", ", ".join(sorted(found)))
 
 
 def _redis(loaded: settings.Settings) -> Finding:
@@ -146,7 +156,7 @@ def _redis(loaded: settings.Settings) -> Finding:
         return Finding("redis", "fault", str(fault), "correct cache.redis_url")
     if trip is None:
         return Finding(
-            "redis", "fault", f"{loaded.cache.redis_url} does not answer",
+            "redis", "fault", f"{redacted(loaded.cache.redis_url)} does not answer",
             "start it, or correct cache.redis_url; the server runs without, slower",
         )  # fmt: skip
     return Finding("redis", "ok", f"256 keys in {trip * 1000:.2f} ms")
@@ -156,7 +166,7 @@ def _ports(loaded: settings.Settings) -> Iterator[Finding]:
     server = loaded.server
     for what, port in (("http_port", server.http_port), ("grpc_port", server.grpc_port)):
         try:
-            app.listen(server.host, port, shared=False, what=what).close()
+            serving.listen(server.host, port, shared=False, what=what).close()
         except StartupFault as fault:
             yield Finding(what, "fault", str(fault), f"choose another server.{what}")
         else:

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, Final
 import msgspec
 
 from service.errors import StartupFault
+from softverifier.items import without_lone_surrogates
 
 COLUMNS: Final = (
     "row", "id", "status", "reward", "weight", "answer", "reason", "retryable", "contradiction",
@@ -104,6 +105,8 @@ class Ledger:
             changed = [key for key, value in asdict(run).items() if found[key] != value]
         except (ValueError, KeyError, TypeError):
             changed = ["run.json"]
+        if changed and not (self._lines.exists() and self._lines.stat().st_size):
+            return False  # nothing was scored under the other recipe
         if changed:
             raise StartupFault(
                 f"{self.out} holds rewards of another run ({', '.join(changed)} differs, see "
@@ -141,7 +144,7 @@ class Ledger:
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
         """Append rows; they are with the operating system when this returns."""
-        self._file.write(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+        self._file.write(b"".join(_line(row) for row in rows))
         self._file.flush()
         for row in rows:
             self._count(row)
@@ -169,6 +172,15 @@ class Ledger:
                 row["components"] = msgspec.json.encode(row["components"]).decode()
                 row["id"] = None if row["id"] is None else str(row["id"])
                 yield row
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    """A row as JSON; a lone surrogate in an echoed id becomes U+FFFD, as in the item itself."""
+    try:
+        return msgspec.json.encode(row) + b"\n"
+    except UnicodeEncodeError:
+        clean = {k: without_lone_surrogates(v) if isinstance(v, str) else v for k, v in row.items()}
+        return msgspec.json.encode(clean) + b"\n"
 
 
 def _nowhere() -> BinaryIO:

@@ -31,7 +31,7 @@ from service.commands.scorers import (
     patient_settings,
     remote_scorer,
 )
-from service.errors import ServiceError, StartupFault
+from service.errors import BadRequest, Conflict, NotFound, ServiceError, StartupFault
 
 _ERRORS = Console(stderr=True)
 
@@ -126,7 +126,7 @@ async def _go_on(
         _ERRORS.print(f"{ledger.done:,} rows are done already, going on behind them")
     total = count_rows(file, run.format)
     rows = islice(read_rows(file, run.format), ledger.done, None)
-    from softverifier import SoftVerifierError
+    from softverifier import RequestRejected, SoftVerifierError
 
     started, before = time.perf_counter(), ledger.done
     with _progress() as bar:
@@ -137,6 +137,8 @@ async def _go_on(
                 rate = (ledger.done - before) / (time.perf_counter() - started)
                 counts = _counts(ledger)
                 bar.update(shown, completed=ledger.done, rate=f"{rate:,.0f}/s", counts=counts)
+        except (RequestRejected, NotFound, Conflict, BadRequest) as error:
+            raise StartupFault(str(error)) from None  # asking again would not help
         except (SoftVerifierError, ServiceError) as error:
             failure: Exception | None = error
         else:

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from service import __version__, app, settings, workers
-from service.batcher import Hosted, outcomes
+from service import __version__, app, serving, settings, workers
+from service.batcher import Hosted
+from service.guard import outcomes
 
 
 def serve(
@@ -47,20 +48,20 @@ def serve(
         added = [settings.Model(path=path) for path in model]
         loaded = loaded.model_copy(update={"models": [*loaded.models, *added]})
     if worker and metrics_folder is not None:
-        raise typer.Exit(app.run(loaded, lambda *_: None, shared=metrics_folder))
+        raise typer.Exit(serving.run(loaded, lambda *_: None, shared=metrics_folder))
     if loaded.server.workers > 1:
         raise typer.Exit(_serve_many(loaded))
-    raise typer.Exit(app.run(loaded, _banner))
+    raise typer.Exit(serving.run(loaded, _banner))
 
 
 def _serve_many(loaded: settings.Settings) -> int:
     """Hold the ports, let workers serve them."""
-    app.configure_logging(loaded)
+    serving.configure_logging(loaded)
     server = loaded.server
     for what, port in (("http_port", server.http_port), ("grpc_port", server.grpc_port)):
-        app.listen(server.host, port, shared=False, what=what).close()
-    http = app.listen(server.host, server.http_port, shared=True, what="http_port")
-    grpc = app.listen(server.host, server.grpc_port, shared=True, what="grpc_port")
+        serving.listen(server.host, port, shared=False, what=what).close()
+    http = serving.listen(server.host, server.http_port, shared=True, what="http_port")
+    grpc = serving.listen(server.host, server.grpc_port, shared=True, what="grpc_port")
     ports = (http.getsockname()[1], grpc.getsockname()[1])
     app.prepare(loaded)
     url = f"http://{_reachable(server.host)}:{ports[0]}"

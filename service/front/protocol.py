@@ -97,6 +97,11 @@ class HotProtocol(HttpToolsProtocol):
         if last:
             self.transport.close()
 
+    @property
+    def unanswered(self) -> bool:
+        """A request has begun to arrive and has no answer yet."""
+        return self._route is not None
+
     def shutdown(self) -> None:
         """Drain: a request whose body is still coming in is answered before the connection ends."""
         if self._route is None:

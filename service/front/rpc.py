@@ -7,12 +7,11 @@ needed. Python's gRPC costs some 400 µs a call: give it batches, or the stream.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from time import perf_counter
 from typing import Any, Final
 
 import grpc
-import msgspec
 import structlog
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -21,8 +20,8 @@ from grpc_reflection.v1alpha import reflection
 from service import __version__
 from service.errors import BadRequest, ServiceError
 from service.front import wire
-from service.pipeline import NO_CONTEXT, BadItem, Pipeline, RunContext
-from service.rewards import core
+from service.front.messages import read_items, write_result
+from service.pipeline import NO_CONTEXT, Pipeline, RunContext
 from softverifier._pb import rewards_pb2 as pb
 from softverifier._pb import worldmodels_pb2 as wm
 
@@ -32,103 +31,6 @@ STREAM_CONCURRENCY: Final = 8
 """Requests of one stream that are worked on at a time."""
 _REWARDS: Final = "softverifier.v1.Rewards"
 _WORLD_MODELS: Final = "softverifier.v1.WorldModels"
-
-
-def read_items(items: Sequence[pb.Item]) -> list[core.Item | BadItem]:
-    """Protobuf items as the structs that JSON decodes into; unreadable ones as ``BadItem``."""
-    read: list[core.Item | BadItem] = []
-    for i, item in enumerate(items):
-        try:
-            read.append(_item(item))
-        except msgspec.ValidationError as error:
-            _, message = wire.explain(str(error), core.Item, f"items[{i}]")
-            read.append(BadItem(item.id or None, message))
-    return read
-
-
-def _item(item: pb.Item) -> core.Item:
-    completion: str | list[core.Message] = item.completion
-    if item.completion_messages:
-        completion = [core.Message(m.role, m.content) for m in item.completion_messages]
-    keywords = list(item.keywords)
-    return core.Item(
-        completion,
-        _task(item.task) if item.HasField("task") else None,
-        _truth(item.truth) if item.HasField("truth") else None,
-        keywords if keywords or item.has_keywords else None,
-        item.id or None,
-        item.group or None,
-        item.prompt or None,
-    )
-
-
-def _task(task: pb.Task) -> core.Task:
-    kind = task.type
-    if kind in ("perturbation.de", "perturbation.dir"):
-        perturbation = list(task.perturbation)
-        if not perturbation or not task.gene:
-            raise msgspec.ValidationError("Object needs `perturbation` and `gene` - at `$.task`")
-        made = core.PerturbationDE if kind == "perturbation.de" else core.PerturbationDir
-        one: str | list[str] = perturbation[0] if len(perturbation) == 1 else perturbation
-        return made(one, task.gene, task.cell_line)
-    fields: dict[str, Any] = {"type": kind}
-    if kind == "label":
-        synonyms = {name: list(values.values) for name, values in task.synonyms.items()}
-        fields |= {"classes": list(task.classes), "question": task.question, "synonyms": synonyms}
-    else:
-        fields |= {"genes": list(task.genes), "context": task.context}
-    try:
-        converted: core.Task = msgspec.convert(fields, core.Task)
-        return converted
-    except msgspec.ValidationError as error:
-        raise msgspec.ValidationError(str(error).replace("`$", "`$.task")) from None
-
-
-def _truth(truth: pb.Truth) -> core.Truth:
-    form = truth.WhichOneof("form")
-    if form == "soft_labels":
-        soft = truth.soft_labels
-        return core.SoftLabels(list(soft.classes), list(soft.confidences))
-    if form == "json":
-        try:
-            decoded: core.Truth = msgspec.json.decode(truth.json, type=core.Truth)
-            return decoded
-        except msgspec.DecodeError as error:
-            raise msgspec.ValidationError(f"{error} - at `$.truth.json`") from None
-    made: core.Truth = getattr(truth, form) if form else None
-    return made
-
-
-def write_result(result: core.Result) -> pb.Result:
-    """A result as protobuf; what is None stays absent."""
-    made = pb.Result(
-        id="" if result.id is None else str(result.id),
-        status=result.status,
-        reward=result.reward,
-        weight=result.weight,
-        answer=result.answer,
-        reason=result.reason,
-        retryable=result.retryable,
-        contradiction=result.contradiction,
-        message=result.message or "",
-        components=[
-            pb.Component(
-                name=c.name,
-                score=c.score,
-                weight=c.weight,
-                p=c.p,
-                p0=c.p0,
-                uncertainty=c.uncertainty,
-                status=c.status,
-                model=c.model,
-                version=c.version,
-                digest=c.digest,
-                **({} if c.cached is None else {"cached": c.cached}),
-            )
-            for c in result.components
-        ],
-    )
-    return made
 
 
 class Rewards:
@@ -202,7 +104,8 @@ class Rewards:
         """The response, or what went wrong in its ``error``: the stream goes on."""
         try:
             response = await self._score(request, None)
-        except ServiceError as error:
+        except Exception as fault:  # noqa: BLE001 - told to the client, logged below
+            error = _explained(fault, "ScoreStream")
             self._pipeline.metrics.request("grpc.ScoreStream", error.grpc)
             status = grpc.StatusCode[error.grpc].value[0]
             return pb.ScoreResponse(
@@ -305,6 +208,14 @@ def _soonest(deadline_ms: int, remaining: float | None) -> float | None:
     return min(stated) if stated else None
 
 
+def _explained(fault: Exception, route: str) -> ServiceError:
+    """What the client is told; a fault of ours goes to the log."""
+    if isinstance(fault, ServiceError):
+        return fault
+    log.error("request failed", route=route, exc_info=fault)
+    return ServiceError("internal error; the server's log has it")
+
+
 async def _guarded(
     pipeline: Pipeline,
     route: str,
@@ -314,7 +225,8 @@ async def _guarded(
     """The answer, or the gRPC status of what went wrong."""
     try:
         response = await answering
-    except ServiceError as error:
+    except Exception as fault:  # noqa: BLE001 - told to the client, logged above
+        error = _explained(fault, route)
         pipeline.metrics.request(f"grpc.{route}", error.grpc)
         if error.retry_after is not None:
             context.set_trailing_metadata((("retry-after", str(max(1, round(error.retry_after)))),))

@@ -41,8 +41,17 @@ class ScoreRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deadline_ms: float | None = None
 
 
+class _RawScoreRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The same envelope with each item's JSON left as it is."""
+
+    profile: str
+    items: list[msgspec.Raw]
+    context: Context | None = None
+    deadline_ms: float | None = None
+
+
 class _LooseScoreRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The same envelope with its items unread."""
+    """The same envelope with its items as plain values."""
 
     profile: str
     items: list[Any]
@@ -111,6 +120,8 @@ class ErrorResponse(msgspec.Struct, frozen=True):
 
 
 _SCORE: Final = msgspec.json.Decoder(ScoreRequest)
+_RAW_SCORE: Final = msgspec.json.Decoder(_RawScoreRequest)
+_ITEM: Final = msgspec.json.Decoder(Item)
 _PREDICT: Final = msgspec.json.Decoder(PredictRequest)
 _ENCODER: Final = msgspec.json.Encoder()
 _SERVER: Final = ServerRef(__version__)
@@ -133,12 +144,11 @@ def read_score(body: bytes, max_items: int) -> Parsed:
     try:
         request = _SCORE.decode(body)
         items: list[Item | BadItem] = list(request.items)
-        envelope: ScoreRequest | _LooseScoreRequest = request
+        envelope: ScoreRequest | _RawScoreRequest | _LooseScoreRequest = request
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        envelope = _convert(_parse(body), _LooseScoreRequest)
-        check_count(len(envelope.items), max_items)
-        items = [_read_item(raw, i) for i, raw in enumerate(envelope.items)]
+        envelope, items = _read_apart(body, max_items)
     check_count(len(items), max_items)
+    _check_deadline(envelope.deadline_ms)
     context = envelope.context
     labels = RunContext(context.run, context.step, context.split) if context else NO_CONTEXT
     return envelope.profile, items, labels, envelope.deadline_ms
@@ -150,6 +160,7 @@ def read_predict(body: bytes, max_queries: int) -> tuple[str, Queries, float | N
         request = _PREDICT.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         request = _convert(_parse(body), PredictRequest)
+    _check_deadline(request.deadline_ms)
     n = len(request.subjects)
     contexts = request.contexts if request.contexts is not None else [request.context] * n
     return (
@@ -224,13 +235,47 @@ def check_count(found: int, most: int) -> None:
         )
 
 
+def _check_deadline(deadline_ms: float | None) -> None:
+    if deadline_ms is not None and not deadline_ms > 0:
+        raise BadRequest(
+            f"deadline_ms: expected a positive number of milliseconds, got {deadline_ms:g}",
+            field="deadline_ms",
+        )
+
+
+def _read_apart(
+    body: bytes, max_items: int
+) -> tuple[_RawScoreRequest | _LooseScoreRequest, list[Item | BadItem]]:
+    """The envelope, and its items one by one so that a bad one stays alone."""
+    try:
+        envelope = _RAW_SCORE.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        loose = _convert(_parse(body), _LooseScoreRequest)
+        check_count(len(loose.items), max_items)
+        return loose, [_read_item(value, i) for i, value in enumerate(loose.items)]
+    check_count(len(envelope.items), max_items)
+    return envelope, [_read_raw(raw, i) for i, raw in enumerate(envelope.items)]
+
+
+def _read_raw(raw: msgspec.Raw, index: int) -> Item | BadItem:
+    try:
+        return _ITEM.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass  # said better by what follows
+    try:
+        return _read_item(_parse(bytes(raw)), index)
+    except MalformedBody as error:
+        return BadItem(None, f"items[{index}]: {error.message}")
+
+
 def _parse(body: bytes) -> Any:
     """JSON of any kind to plain values, with what cannot be a character replaced."""
     try:
         text = body.decode("utf-8", "replace")
         return _clean(json.loads(text, parse_constant=_refuse_constant))
     except ValueError as error:
-        raise MalformedBody(f"the body is not JSON: {error}") from None
+        what = "a number has too many digits" if "digits" in str(error) else str(error)
+        raise MalformedBody(f"the body is not JSON: {what}") from None
     except RecursionError:
         raise MalformedBody("the body is nested too deeply") from None
 
@@ -273,7 +318,7 @@ def explain(fault: str, kind: type, prefix: str) -> tuple[str, str]:
     what, path = match["what"], match["path"] or ""
     field = f"{prefix}.{path}" if prefix and path else prefix or path
     if unknown := _UNKNOWN_FIELD.search(what):
-        known = _fields_at(kind, path)
+        known = [name for name in _fields_at(kind, path) if name != unknown["name"]]
         return (
             field,
             f"{field or 'body'}: {what[0].lower()}{what[1:]}{nearest(unknown['name'], known)}",

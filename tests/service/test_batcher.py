@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from service.batcher import Hosted, Outcome, guarded, outcomes
+from service.batcher import Hosted
 from service.cache import Key
 from service.errors import Overloaded
+from service.guard import Outcome, guarded, outcomes
 from service.metrics import Metrics
 from service.settings import Batching
 from worldmodels import registry
-from worldmodels.core import ModelSpec, Queries, Status, Verdicts
+from worldmodels.core import ModelFault, ModelSpec, Queries, Status, Verdicts
 from worldmodels.genes import GeneResolver
 
 T = TypeVar("T")
@@ -251,7 +252,7 @@ def test_a_full_queue_says_no_at_the_door() -> None:
         waiting = asyncio.create_task(hosted.ask(keys("A", "B"), queries("A", "B"), soon()))
         await asyncio.sleep(0.02)
         with pytest.raises(Overloaded, match="do not fit") as refused:
-            await hosted.ask(keys("C", "D"), queries("C", "D"), soon())
+            hosted.admit(keys("C", "D"), soon())
         model.gate.set()
         await asyncio.gather(first, waiting)
         return refused.value
@@ -270,7 +271,7 @@ def test_a_request_that_would_be_late_is_not_admitted() -> None:
         ]
         await asyncio.sleep(0.02)
         with pytest.raises(Overloaded, match="after the request's deadline"):
-            await hosted.ask(keys("late"), queries("late"), soon(0.1))
+            hosted.admit(keys("late"), soon(0.1))
         await asyncio.gather(*waiting)
 
     hosting(story, Batching(max_batch=1), delay_ms="50")  # type: ignore[call-arg]
@@ -309,3 +310,89 @@ def test_where_a_model_computes(options: dict[str, str], run: str, inline: bool 
     assert hosted.cost_s > 0
     if inline is not None:
         assert hosted.inline is inline
+
+
+def columns(**change: Any) -> Callable[[Queries], Verdicts]:
+    """A model's answer with one column as a careless plugin would give it."""
+
+    def predict(queries: Queries) -> Verdicts:
+        n = len(queries)
+        good: dict[str, Any] = {"p": np.full(n, 0.5), "status": np.zeros(n, np.uint8)}
+        return Verdicts(**{**good, **{k: make(n) for k, make in change.items()}})
+
+    return predict
+
+
+CARELESS: dict[str, Callable[[Queries], Verdicts]] = {
+    "p0 of the wrong length": columns(p0=lambda n: np.full(n + 1, 0.5)),
+    "p as a list": columns(p=lambda n: [0.5] * n),
+    "status as a list": columns(status=lambda n: [0] * n),
+    "p of two dimensions": columns(p=lambda n: np.full((n, 1), 0.5)),
+    "infinite p0": columns(p0=lambda n: np.full(n, np.inf)),
+    "infinite uncertainty": columns(uncertainty=lambda n: np.full(n, np.inf)),
+    "p beyond 1": columns(p=lambda n: np.full(n, 1.5)),
+    "nothing": lambda queries: None,  # type: ignore[arg-type, return-value]
+}
+
+
+@pytest.mark.parametrize("predict", CARELESS.values(), ids=CARELESS)
+def test_a_careless_model_gives_errors_and_the_next_request_is_served(
+    predict: Callable[[Queries], Verdicts],
+) -> None:
+    async def story(hosted: Hosted, model: Recording) -> tuple[list[Outcome], list[Outcome]]:
+        honest = model.predict
+        model.predict = predict  # type: ignore[method-assign]
+        careless = await hosted.ask(keys("A", "B"), queries("A", "B"), soon())
+        model.predict = honest  # type: ignore[method-assign]
+        after = await hosted.ask(keys("C"), queries("C"), soon())
+        assert not hosted.stalled
+        return careless, after
+
+    (careless, after), _ = hosting(story)
+    assert [row.status for row in careless] == [Status.MODEL_ERROR] * 2
+    assert after[0].status is Status.OK
+
+
+def test_a_relation_whose_queries_were_given_up_does_not_hold_up_another() -> None:
+    async def story(hosted: Hosted, model: Recording) -> Outcome:
+        model.gate.clear()
+        block = asyncio.create_task(hosted.ask(keys("block"), queries("block"), soon()))
+        await until(model.started)
+        gone = asyncio.create_task(hosted.ask(keys("gone"), queries("gone"), soon()))
+        await asyncio.sleep(0.02)
+        other = queries("kept", relation="perturbation.dir")
+        kept = asyncio.create_task(hosted.ask(keys("kept"), other, soon(5)))
+        await asyncio.sleep(0.02)
+        gone.cancel()
+        model.gate.set()
+        await block
+        return (await kept)[0]
+
+    kept, model = hosting(story)
+    assert kept.status is Status.OK
+    assert model.batches == [["block"], ["kept"]]
+
+
+def test_a_model_over_the_network_is_not_asked_again_by_halves() -> None:
+    class Away(Recording):
+        def predict(self, queries: Queries) -> Verdicts:
+            self.batches.append(list(queries.subjects))
+            raise ModelFault("the other server is overloaded")
+
+    model = Away()
+    verdicts = guarded(model, queries(*map(str, range(64))), Metrics())
+    assert set(verdicts.status.tolist()) == {Status.MODEL_ERROR}
+    assert len(model.batches) == 1
+
+
+def test_a_busy_model_with_an_empty_queue_says_no_to_what_would_be_late() -> None:
+    async def story(hosted: Hosted, model: Recording) -> None:
+        hosted.warm()
+        first = asyncio.create_task(hosted.ask(keys("first"), queries("first"), soon()))
+        await asyncio.sleep(0.05)
+        assert hosted.depth == 0
+        with pytest.raises(Overloaded, match="after the request's deadline"):
+            hosted.admit(keys("late"), soon(0.1))
+        await first
+
+    hosting(story, delay_ms="400")

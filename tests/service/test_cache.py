@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servers import RedisProcess, redis_binary
-from service.cache import Breaker, Key, Memory, RedisTier, Row, connect, pack, spell, unpack
+from service.cache import (
+    Breaker,
+    Key,
+    Memory,
+    RedisTier,
+    Row,
+    connect,
+    pack,
+    redacted,
+    spell,
+    unpack,
+)
 from service.errors import StartupFault
 from service.metrics import Metrics
 from service.settings import Cache
@@ -45,9 +56,17 @@ def test_every_field_of_the_key_decides(field: str) -> None:
     assert spell(KEY) != spell(KEY._replace(**{field: "other"}))
 
 
-def test_fields_cannot_run_into_each_other() -> None:
-    a, b = KEY._replace(subject="A", object="BC"), KEY._replace(subject="AB", object="C")
+@pytest.mark.parametrize("between", ["", ":", "1:", "\x1f", "\0"])
+def test_fields_cannot_run_into_each_other(between: str) -> None:
+    a = KEY._replace(subject=f"A{between}B", object="C")
+    b = KEY._replace(subject="A", object=f"B{between}C")
     assert spell(a) != spell(b)
+
+
+def test_a_password_is_not_logged() -> None:
+    shown = redacted("redis://user:secret@host:1/0")
+    assert shown == "redis://user:***@host:1/0"
+    assert redacted("redis://host:1") == "redis://host:1"
 
 
 def test_memory_keeps_what_was_used_last() -> None:
@@ -67,15 +86,18 @@ def test_memory_of_size_zero_keeps_nothing() -> None:
     assert memory.get(KEY) is None
 
 
-def test_breaker_opens_closes_and_tries_again() -> None:
+def test_breaker_opens_lets_one_attempt_through_and_closes() -> None:
     breaker = Breaker(failures=2, pause_s=0.05)
     assert not breaker.failure()
+    assert breaker.allows()
     assert breaker.failure()
-    assert breaker.is_open
+    assert breaker.open
+    assert not breaker.allows()
     asyncio.run(asyncio.sleep(0.06))
-    assert not breaker.is_open
+    assert [breaker.allows() for _ in range(20)] == [True] + [False] * 19
     assert breaker.success()
-    assert not breaker.is_open
+    assert not breaker.open
+    assert all(breaker.allows() for _ in range(20))
 
 
 async def write_then_read(redis: RedisTier, keys: list[Key]) -> dict[Key, Row]:
@@ -122,6 +144,7 @@ def test_redis_away_is_counted_and_tried_again(own_redis: RedisProcess) -> None:
             away = await redis.get_many([KEY])
         own_redis.start()
         await asyncio.sleep(0.25)
+        await redis.get_many([KEY])  # the one attempt that closes the breaker
         redis.put_soon({KEY: ROW})
         await asyncio.gather(*redis._writes)
         after = await redis.get_many([KEY])
@@ -202,6 +225,9 @@ def redis_command(port: int, command: str) -> str:
         ("http://localhost", "scheme must be redis"),
         ("redis+sentinel://localhost:26379", "names the service"),
         ("redis+sentinel://localhost/mymaster", "is not host:port"),
+        ("redis+sentinel://h:1/service/x", "invalid literal"),
+        ("redis://localhost:abc", "could not be cast"),
+        ("redis://[::1", "Invalid IPv6"),
     ],
 )
 def test_a_wrong_url_says_what_is_accepted(url: str, says: str) -> None:

@@ -75,6 +75,17 @@ ITEMS = {
     "unknown field": ({"completon": "x"}, "error", "BAD_ITEM", "did you mean 'completion'"),
     "wrong type": ({"completion": 3}, "error", "BAD_ITEM", "items[1].completion: expected"),
     "not an object": ("x", "error", "BAD_ITEM", "items[1]"),
+    "field of another task type": (
+        {"completion": "x", "task": {**GOOD["task"], "genes": ["A", "B"]}},
+        "error", "BAD_ITEM", "unknown field `genes`",
+    ),
+    "no perturbation": (
+        {"completion": "x", "task": {**GOOD["task"], "perturbation": []}},
+        "error", "BAD_ITEM", "task.perturbation",
+    ),
+    "nested too deeply": (
+        {**GOOD, "truth": json.loads("[" * 900 + "]" * 900)}, "ok", None, None,
+    ),
     "no completion": ({"task": GOOD["task"]}, "invalid", "NO_ANSWER", None),
     "lone surrogate": ({**GOOD, "completion": "\ud800"}, "invalid", None, None),
     "unknown gene": (item("UNKNOWN1"), "abstain", "UNKNOWN_GENE", None),
@@ -131,6 +142,13 @@ ENVELOPES = {
         413, "items: 1001",
     ),
     "too many bytes": (b" " * 8_000_001, 413, "8000001 bytes"),
+    "deadline before now": (
+        b'{"profile": "rbio-mlp", "items": [], "deadline_ms": -5}', 422, "deadline_ms: expected",
+    ),
+    "completion without end": (
+        b'{"profile": "rbio-mlp", "items": [{"completion": "' + b"a" * 5_000_000 + b'"}]}',
+        413, "items[0].completion: 5000000 characters",
+    ),
     "context of wrong type": (
         b'{"profile": "rbio-mlp", "items": [], "context": {"run": 1}}', 422, "context.run",
     ),
@@ -279,11 +297,21 @@ def test_metrics_count_what_happened(server: ServerProcess) -> None:
         assert f"softverifier_{name}{{" in text
 
 
-def test_clients_that_go_away_take_their_work_with_them(server: ServerProcess) -> None:
-    body = {"profile": "slow", "items": [item(f"AWAY{i}") for i in range(5)]}
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{server.url}/v1/score", json=body, timeout=0.005)
-    assert results(server, [item("STILL THERE")], profile="slow")[0]["status"] == "ok"
+def test_a_single_item_that_cannot_be_parsed_costs_its_neighbours_nothing(
+    server: ServerProcess,
+) -> None:
+    good = json.dumps(GOOD)
+    for bad in (
+        '{"truth": ' + "9" * 5000 + "}",
+        '{"id": "\\ud800", "truth": 1e999}',
+        "[[]]",
+        "null",
+    ):
+        body = f'{{"profile": "rbio-mlp", "items": [{good}, {bad}, {good}]}}'
+        response = httpx.post(f"{server.url}/v1/score", content=body)
+        assert response.status_code == 200, response.text
+        statuses = [result["status"] for result in response.json()["results"]]
+        assert statuses == ["ok", "error", "ok"]
 
 
 def test_thousand_fresh_connections_are_all_answered(server: ServerProcess) -> None:

@@ -49,6 +49,94 @@ def test_sigterm_answers_what_is_in_flight_and_exits_0(own_server: ServerProcess
         httpx.get(f"{own_server.url}/healthz")
 
 
+def test_clients_that_go_away_take_their_work_with_them(own_server: ServerProcess) -> None:
+    config = own_server.folder / "soft-verifier.toml"
+    config.write_text(config.read_text().replace('delay_ms = "20"', 'delay_ms = "1000"'))
+    own_server.start()
+
+    def leave(i: int) -> None:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{own_server.url}/v1/score", json=body("slow", f"AWAY{i}"), timeout=0.3)
+
+    def metric(name: str) -> float:
+        text = httpx.get(f"{own_server.url}/metrics").text
+        return next((float(r.split()[-1]) for r in text.splitlines() if r.startswith(name)), 0.0)
+
+    warm_up = metric('softverifier_batch_queries_sum{model="slow"}')
+    with ThreadPoolExecutor(32) as pool:
+        first = pool.submit(ask, own_server, "slow", "FIRST")
+        time.sleep(0.2)
+        list(pool.map(leave, range(20)))
+        assert first.result() == "ok"
+    assert ask(own_server, "slow", "LAST") == "ok"
+    assert metric('softverifier_batch_queries_sum{model="slow"}') - warm_up == 2
+    assert metric('softverifier_requests_total{code="client_gone",route="/v1/score"}') == 20
+
+
+def test_half_a_request_at_the_end_is_not_called_a_clean_exit(own_server: ServerProcess) -> None:
+    config = own_server.folder / "soft-verifier.toml"
+    text = config.read_text().replace("[limits]", GRACE)
+    config.write_text(text.replace('run = "thread"', 'run = "inline"'))
+    own_server.start()
+    with socket.create_connection(("127.0.0.1", own_server.http_port)) as sock:
+        sock.sendall(b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        time.sleep(0.2)
+        own_server.terminate()
+        assert own_server.wait(15) == 1
+    assert "unfinished=1" in own_server.log()
+
+
+def test_a_stuck_model_does_not_keep_the_process_alive(own_server: ServerProcess) -> None:
+    config = own_server.folder / "soft-verifier.toml"
+    text = config.read_text().replace('delay_ms = "20"', 'delay_ms = "4000"')
+    config.write_text("[batching]\nstall_s = 0.5\n" + text.replace("[limits]", GRACE))
+    own_server.start()
+    with ThreadPoolExecutor(1) as pool:
+        stuck = pool.submit(httpx.post, f"{own_server.url}/v1/score", json=body("slow", "A"))
+        wait_until(
+            lambda: httpx.get(f"{own_server.url}/healthz").status_code == 503, 10, "not noticed"
+        )
+        own_server.terminate()
+        started = time.monotonic()
+        assert own_server.wait(15) == 1
+        assert time.monotonic() - started < 3  # the batch has longer to go
+        assert stuck.exception() is not None or stuck.result().status_code >= 500
+
+
+def test_redis_that_comes_up_after_the_server_is_used(
+    own_server: ServerProcess, own_redis: RedisProcess
+) -> None:
+    config = own_server.folder / "soft-verifier.toml"
+    more = f'[cache]\nredis_url = "{own_redis.url}"\nmemory_entries = 0\nbreaker_s = 0.2\n'
+    config.write_text(config.read_text() + more)
+    own_redis.kill()
+    own_server.start()
+    assert "Redis is away" in own_server.log()
+    own_redis.start()
+
+    def cached() -> bool:
+        response = httpx.post(f"{own_server.url}/v1/score", json=body("slow", "R"), timeout=30)
+        return bool(response.json()["results"][0]["components"][0]["cached"])
+
+    wait_until(cached, 8, "Redis was never taken into use")
+
+
+def test_workers_drain_when_their_parent_is_killed(own_server: ServerProcess) -> None:
+    own_server.command += ["--workers", "2"]
+    own_server.start()
+    workers = children(own_server.pid)
+    os.kill(own_server.pid, signal.SIGKILL)
+    own_server.wait()
+    wait_until(lambda: not any(map(alive, workers)), 10, "workers outlived their parent")
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def test_a_stream_is_told_that_the_server_drains(own_server: ServerProcess) -> None:
     own_server.start()
     item = pb.Item(
@@ -107,7 +195,14 @@ def test_a_killed_worker_is_replaced_and_the_others_serve_on(own_server: ServerP
         for i in range(50):
             (reward,) = client.score(body("rbio-mlp", f"G{i}")["items"], profile="rbio-mlp")
             assert reward.status == "ok"
-        wait_until(lambda: len(children(own_server.pid)) == 2, 5, "no new worker was started")
+        wait_until(
+            lambda: (
+                len(living := set(filter(alive, children(own_server.pid)))) == 2
+                and workers[0] not in living
+            ),
+            5,
+            "no new worker was started",
+        )
     own_server.terminate()
     assert own_server.wait() == 0
 
@@ -153,6 +248,7 @@ def taken(folder: Path) -> tuple[list[str], dict[str, str], str]:
 
 
 KEPT: list[socket.socket] = []
+GRACE = "[server]\ngrace_s = 1\n[limits]"
 
 
 def setting(text: str, says: str) -> Callable[[Path], tuple[list[str], dict[str, str], str]]:
@@ -172,6 +268,8 @@ def option(*options: str, says: str) -> Callable[[Path], Any]:
 
 
 STARTS = {
+    "a table as text in a variable": variable("SOFT_VERIFIER_GENES__TABLES", "g.tsv", "as JSON"),
+    "a section as text in a variable": variable("SOFT_VERIFIER_SERVER", "foo", "as JSON"),
     "port in use": taken,
     "no such settings file": option("--config", "no.toml", says="no.toml does not exist"),
     "settings are not TOML": setting("[server", "cannot be read"),

@@ -1,0 +1,118 @@
+"""Protobuf items to the structs that JSON decodes into, and results back.
+
+The same item means the same on both wires: a field that does not belong to the type of a task is
+refused here as it is there, and figures stay doubles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from service.front import wire
+from service.pipeline import BadItem
+from service.rewards import core
+from softverifier._pb import rewards_pb2 as pb
+
+
+def read_items(items: Sequence[pb.Item]) -> list[core.Item | BadItem]:
+    """Protobuf items as the structs that JSON decodes into; unreadable ones as ``BadItem``."""
+    read: list[core.Item | BadItem] = []
+    for i, item in enumerate(items):
+        try:
+            read.append(_item(item))
+        except msgspec.ValidationError as error:
+            _, message = wire.explain(str(error), core.Item, f"items[{i}]")
+            read.append(BadItem(item.id or None, message))
+    return read
+
+
+def _item(item: pb.Item) -> core.Item:
+    completion: str | list[core.Message] = item.completion
+    if item.completion_messages:
+        completion = [core.Message(m.role, m.content) for m in item.completion_messages]
+    keywords = list(item.keywords)
+    return core.Item(
+        completion,
+        _task(item.task) if item.HasField("task") else None,
+        _truth(item.truth) if item.HasField("truth") else None,
+        keywords if keywords or item.has_keywords else None,
+        item.id or None,
+        item.group or None,
+        item.prompt or None,
+    )
+
+
+def _task(task: pb.Task) -> core.Task:
+    """The task's own fields; one that does not belong to its type is refused, as in JSON."""
+    fields: dict[str, Any] = {"type": task.type}
+    if task.perturbation:
+        several = list(task.perturbation)
+        fields["perturbation"] = several[0] if len(several) == 1 else several
+    for name in ("gene", "cell_line", "context", "question"):
+        if value := getattr(task, name):
+            fields[name] = value
+    for name in ("genes", "classes"):
+        if values := getattr(task, name):
+            fields[name] = list(values)
+    if task.synonyms:
+        fields["synonyms"] = {name: list(words.values) for name, words in task.synonyms.items()}
+    try:
+        converted: core.Task = msgspec.convert(fields, core.Task)
+    except msgspec.ValidationError as error:
+        fault = (
+            str(error).replace("`$.", "`$.task.")
+            if "`$." in str(error)
+            else f"{error} - at `$.task`"
+        )
+        raise msgspec.ValidationError(fault) from None
+    return converted
+
+
+def _truth(truth: pb.Truth) -> core.Truth:
+    form = truth.WhichOneof("form")
+    if form == "soft_labels":
+        soft = truth.soft_labels
+        return core.SoftLabels(list(soft.classes), list(soft.confidences))
+    if form == "json":
+        try:
+            decoded: core.Truth = msgspec.json.decode(truth.json, type=core.Truth)
+            return decoded
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise msgspec.ValidationError(f"{error} - at `$.truth`") from None
+    made: core.Truth = getattr(truth, form) if form else None
+    return made
+
+
+def write_result(result: core.Result) -> pb.Result:
+    """A result as protobuf; what is None stays absent."""
+    made = pb.Result(
+        id="" if result.id is None else str(result.id),
+        status=result.status,
+        reward=result.reward,
+        weight=result.weight,
+        answer=result.answer,
+        reason=result.reason,
+        retryable=result.retryable,
+        contradiction=result.contradiction,
+        message=result.message or "",
+        components=[
+            pb.Component(
+                name=c.name,
+                score=c.score,
+                weight=c.weight,
+                p=c.p,
+                p0=c.p0,
+                uncertainty=c.uncertainty,
+                status=c.status,
+                model=c.model,
+                version=c.version,
+                digest=c.digest,
+                **({} if c.cached is None else {"cached": c.cached}),
+            )
+            for c in result.components
+        ],
+    )
+    return made
