@@ -2,7 +2,8 @@
 
 Fit on held-out perturbations, never on held-out pairs. Platt scaling (Platt 1999) is a logistic
 regression on the score's log-odds; isotonic regression (Zadrozny & Elkan 2002) a monotone step
-curve. Both keep the order of scores (Platt as long as its slope is positive). numpy at serving;
+curve. Neither ever turns the order of scores round: where held-out scores do not rise with the
+labels, the curve is flat, p is the base rate, and what is stored says so. numpy at serving;
 scikit-learn only to fit the isotonic curve. Limits: binary outcomes, one curve for all strata.
 """
 
@@ -26,6 +27,10 @@ EDGE: Final = 1e-6
 """Scores are kept this far from 0 and 1 before their log-odds are taken."""
 FURTHEST: Final = float(np.log1p(-EDGE) - np.log(EDGE))
 """The log-odds of ``EDGE``."""
+STEEPEST: Final = 1000.0
+"""Largest slope, and intercept, that is taken for one: 100 steps of 5 fit none beyond 514."""
+FLAT: Final = "held-out scores do not rise with the labels: p is the base rate for every pair"
+"""What a flat curve says of itself, as ``note``."""
 BINS: Final = 15
 """Equal-width bins of the expected calibration error (Guo et al. 2017)."""
 
@@ -83,8 +88,9 @@ class Platt:
         return sigmoid(self.slope * kept + self.intercept)
 
     def to_dict(self) -> dict[str, Value]:
-        """Kind, slope and intercept."""
-        return {"kind": "platt", "slope": self.slope, "intercept": self.intercept}
+        """Kind, slope and intercept, and a note if it is flat."""
+        curve: dict[str, Value] = {"slope": self.slope, "intercept": self.intercept}
+        return {"kind": "platt", **curve, **_note(self.slope == 0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +105,13 @@ class Isotonic:
         return np.asarray(np.interp(np.asarray(scores, np.float64), self.x, self.y), np.float64)
 
     def to_dict(self) -> dict[str, Value]:
-        """Kind and the points."""
-        return {"kind": "isotonic", "x": list(self.x), "y": list(self.y)}
+        """Kind and the points, and a note if it is flat."""
+        curve: dict[str, Value] = {"x": list(self.x), "y": list(self.y)}
+        return {"kind": "isotonic", **curve, **_note(self.y[0] == self.y[-1])}
+
+
+def _note(flat: bool) -> dict[str, Value]:
+    return {"note": FLAT} if flat else {}
 
 
 def fit(kind: Kind, scores: Array, labels: Labels) -> Calibrator:
@@ -126,7 +137,10 @@ def fit(kind: Kind, scores: Array, labels: Labels) -> Calibrator:
 
 
 def _fit_platt(scores: Array, positive: NDArray[np.bool_]) -> Platt:
-    """Newton's method on the log loss; Platt's softened targets keep separable data finite."""
+    """Newton's method on the log loss; Platt's softened targets keep separable data finite.
+
+    The loss is convex, so where the best slope falls, the best slope that does not is 0.
+    """
     x = np.stack([logit(scores), np.ones(len(positive))], axis=1)
     n = positive.sum()
     target = np.where(positive, (n + 1) / (n + 2), 1 / (len(positive) - n + 2))
@@ -141,6 +155,9 @@ def _fit_platt(scores: Array, positive: NDArray[np.bool_]) -> Platt:
         beta += step
         if np.abs(step).max() < 1e-10:
             break
+    if beta[0] <= 0:
+        rate = float(positive.mean())
+        return Platt(0.0, float(np.log(rate / (1 - rate))))
     return Platt(float(beta[0]), float(beta[1]))
 
 
@@ -164,10 +181,10 @@ def from_dict(stored: Mapping[str, Value]) -> Calibrator:
     if kind == "none":
         return Uncalibrated()
     if kind == "platt":
-        return Platt(_number(stored, "slope"), _number(stored, "intercept"))
+        return Platt(_number(stored, "slope", 0.0), _number(stored, "intercept", -STEEPEST))
     if kind != "isotonic":
         raise ModelFault(f"calibration kind is {kind!r}; known: none, platt, isotonic")
-    x, y = (np.asarray(stored.get(axis, []), np.float64) for axis in "xy")
+    x, y = (_points(stored, axis) for axis in "xy")
     if x.ndim != 1 or x.shape != y.shape or not len(x) or not _rises(x) or not _rises(y):
         raise ModelFault("isotonic calibration: x and y must be rising lists of one length")
     if y[0] < 0 or y[-1] > 1:
@@ -175,11 +192,23 @@ def from_dict(stored: Mapping[str, Value]) -> Calibrator:
     return Isotonic(tuple(x.tolist()), tuple(y.tolist()))
 
 
-def _number(stored: Mapping[str, Value], key: str) -> float:
+def _number(stored: Mapping[str, Value], key: str, least: float) -> float:
     value = stored.get(key)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not np.isfinite(value):
-        raise ModelFault(f"calibration.{key} must be a finite number, found {value!r}")
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ModelFault(f"calibration.{key} must be a number, found {value!r}")
+    if not least <= value <= STEEPEST:  # NaN neither
+        raise ModelFault(
+            f"calibration.{key} must be within {least:g} and {STEEPEST:g}, found {value:g}; "
+            "build the model anew"
+        )
     return float(value)
+
+
+def _points(stored: Mapping[str, Value], axis: str) -> Floats:
+    try:
+        return np.asarray(stored.get(axis, []), np.float64)
+    except (TypeError, ValueError) as error:
+        raise ModelFault(f"isotonic calibration: {axis} must be numbers ({error})") from error
 
 
 def _rises(values: Floats) -> bool:

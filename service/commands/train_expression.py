@@ -145,3 +145,5 @@ def _summarise(checkpoint: Checkpoint) -> None:
         f"Brier {figures['brier_before']:.4f} → {figures['brier']:.4f}",
         markup=False,
     )
+    if note := manifest.calibration.get("note"):
+        console.print(f"calibration: {note}", markup=False)

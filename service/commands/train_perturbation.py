@@ -236,6 +236,8 @@ def _show(done: checkpoints.Checkpoint, console: Console) -> None:
     for figure, value in done.manifest.metrics.items():
         table.add_row(figure, f"{value:,.0f}" if figure == "n" else f"{value:.4f}")
     console.print(table)
+    if note := done.manifest.calibration.get("note"):
+        console.print(f"calibration: {note}", markup=False)
     contexts = ", ".join(done.manifest.contexts) or "any cell line"
     console.print(f"{done.manifest.name} ({contexts}) in {done.path}, digest {done.digest[:19]}…")
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from screens import graphs, screen, vectors
 from service.commands import train_perturbation
 from service.commands.train_perturbation import measured, pair_mlp
-from worldmodels import checkpoints, registry
+from worldmodels import calibration, checkpoints, registry
 from worldmodels.core import ModelFault, Queries
 from worldmodels.genes import GeneResolver
 
@@ -50,7 +50,7 @@ def test_pair_mlp_from_vectors(tmp_path: Path, npz: Path) -> None:
     assert made.manifest.contexts == ("k562", "rpe1")
     assert made.manifest.licence == "CC0-1.0"
     assert made.manifest.options["hidden"] == 8
-    assert {"per_gene_auroc", "ece", "ece_before", "brier", "mcc"} <= set(made.manifest.metrics)
+    assert {"per_gene_auroc", "ece", "ece_before", "brier", "tpr"} <= set(made.manifest.metrics)
     assert made.manifest.training == "3,540 rows of K562-de.csv, RPE1-de.csv; vectors of v.npz"
     again = _run("pair-mlp", "--de", first, "--out", out, *how)
     assert isinstance(again.exception, ModelFault)
@@ -73,6 +73,25 @@ def test_pair_mlp_from_graphs(tmp_path: Path) -> None:
     asked = Queries("perturbation.de", ["OLD7", "G7"], ["G1", "G1"], ["k562"] * 2)
     found = model.predict(asked)
     assert found.p[0] == found.p[1], "the table's spelling and the symbol"
+
+
+def test_a_network_that_ranks_backwards_is_said_to_know_only_the_base_rate(
+    tmp_path: Path, npz: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = calibration.fit
+    monkeypatch.setattr(
+        calibration, "fit", lambda kind, scores, labels: fit(kind, 1 - scores, labels)
+    )
+    out = tmp_path / "m"
+    how = ["--embeddings", npz, "--epochs", 8, "--seed", 1]
+    run = _run("pair-mlp", "--de", screen(tmp_path)[0], "--out", out, *how)
+    assert run.exit_code == 0, run.output
+    assert f"calibration: {calibration.FLAT}" in run.stdout
+    made = checkpoints.read(out)
+    assert made.manifest.calibration["note"] == calibration.FLAT
+    model = registry.open_folder(out, genes=GeneResolver.as_they_are())
+    p = model.predict(model.examples(50)).p
+    assert len(set(p.tolist())) == 1
 
 
 def test_relation_and_any_cell_line(tmp_path: Path, npz: Path) -> None:

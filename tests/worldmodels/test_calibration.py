@@ -45,6 +45,18 @@ def test_separable_and_extreme_scores_stay_finite(kind: Kind) -> None:
     assert 0 < p[0] < p[2] < 1
 
 
+@pytest.mark.parametrize("kind", ["platt", "isotonic"])
+def test_scores_that_fall_with_the_labels_leave_the_base_rate_and_say_so(kind: Kind) -> None:
+    scores, labels = _balanced_scores()
+    fitted = calibration.fit(kind, 1 - scores, labels)
+    p = fitted.apply(np.linspace(0, 1, 11))
+    assert p == pytest.approx(np.full(11, labels.mean()))
+    stored = fitted.to_dict()
+    assert stored["note"] == calibration.FLAT
+    assert calibration.from_dict(stored) == fitted
+    assert "note" not in calibration.fit(kind, scores, labels).to_dict()
+
+
 def test_none_is_the_score() -> None:
     fitted = calibration.fit("none", np.array([0.3]), np.array([1]))
     assert fitted.apply(np.array([0.3])).tolist() == [0.3]
@@ -64,6 +76,24 @@ def test_one_class_cannot_be_fitted() -> None:
         pytest.param(
             {"kind": "platt", "slope": float("nan"), "intercept": 0.0}, "slope must be", id="nan"
         ),
+        pytest.param(
+            {"kind": "platt", "slope": float("inf"), "intercept": 0.0}, "slope must be", id="inf"
+        ),
+        pytest.param(
+            {"kind": "platt", "slope": -5.0, "intercept": 0.0},
+            "slope must be within 0 and 1000, found -5",
+            id="downhill",
+        ),
+        pytest.param(
+            {"kind": "platt", "slope": 1e308, "intercept": 0.0}, "slope must be", id="absurd"
+        ),
+        pytest.param(
+            {"kind": "platt", "slope": 1.0, "intercept": -1e9}, "intercept must be", id="shift"
+        ),
+        pytest.param(
+            {"kind": "platt", "slope": True, "intercept": 0.0}, "slope must be a number", id="bool"
+        ),
+        pytest.param({"kind": "isotonic", "x": ["a"], "y": [0.5]}, "x must be numbers", id="text"),
         pytest.param({"kind": "isotonic", "x": [0.0, 1.0], "y": [1.0]}, "one length", id="length"),
         pytest.param({"kind": "isotonic", "x": [], "y": []}, "one length", id="empty"),
         pytest.param(
