@@ -19,7 +19,8 @@ A component without an opinion makes the item abstain (``on_missing = "null"``),
 an unreadable answer does; errors outrank abstentions.
 
 Item weight: the mean certainty of the primary components present, |2p−1| where a probability
-stands behind a score, else 1. Rewards and weights are rounded to 6 decimals.
+stands behind a score, |2n−1| where the raw score n is paid, else 1. Rewards and weights are
+rounded to 6 decimals.
 """
 
 from __future__ import annotations

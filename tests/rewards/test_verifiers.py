@@ -22,8 +22,10 @@ OK = Verdict(Status.OK, 0.93, 0.41, 0.04, 0.8, SPEC, True)
 SCORES = {
     "prob yes": ("rbio-mlp", YES, [OK], 0.93, 0.86),
     "prob no": ("rbio-mlp", NO, [OK], 0.07, 0.86),
-    "raw yes": ("rbio-tf", YES, [OK], 0.8, 0.86),
-    "raw no": ("rbio-tf", NO, [OK], 0.2, 0.86),
+    "raw yes": ("rbio-tf", YES, [OK], 0.8, 0.6),
+    "raw no": ("rbio-tf", NO, [OK], 0.2, 0.6),
+    "raw and p on two sides": ("rbio-tf", YES, [Verdict(Status.OK, 0.48, raw=0.9)], 0.9, 0.8),
+    "raw level, p sure": ("rbio-tf", YES, [Verdict(Status.OK, 0.99, raw=0.5)], 0.5, 0.0),
     "measured yes": ("rbio-exp", YES, [Verdict(Status.OK, 1.0)], 1.0, 1.0),
     "measured no": ("rbio-exp", NO, [Verdict(Status.OK, 1.0)], 0.0, 1.0),
     "a soft model taken as hard": ("rbio-exp", YES, [OK], 1.0, 1.0),

@@ -43,7 +43,8 @@ class AskedOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The relation asked; without it the task's own."""
     score: Literal["prob", "raw", "hard"] = "prob"
     min_gap: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.0
-    """Answers whose scores differ by less than this (|2p−1|) are LOW_CONFIDENCE."""
+    """Answers whose scores differ by less than this (|2p−1|, or |2n−1| of the raw score n) are
+    LOW_CONFIDENCE."""
     evidence: tuple[Literal["truth", "model"], ...] = ("model",)
     """What is believed, in order; only ``score = "hard"`` may believe the truth."""
 
@@ -109,8 +110,12 @@ class AskedJudge(Judge):
         return component
 
     def certainty(self, component: Component) -> float:
-        """1 for hard verdicts, |2p−1| for soft ones."""
-        return 1.0 if self.hard else super().certainty(component)
+        """1 for hard verdicts; |2p−1| for soft ones, |2n−1| where n, the raw score, is paid."""
+        if self.hard:
+            return 1.0
+        if self.options.score == "raw" and component.score is not None:
+            return abs(2.0 * component.score - 1.0)  # n or 1 − n: the same distance from 0.5
+        return super().certainty(component)
 
     def _by_truth(self, item: Item, answer: Answer) -> Component:
         truth = item.truth

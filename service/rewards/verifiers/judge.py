@@ -62,7 +62,8 @@ class Judge(ABC):
     def certainty(self, component: Component) -> float:
         """What an item of this score is worth to a trainer, in [0,1].
 
-        |2p−1| where a probability of the positive class stands behind it, else 1.
+        |2p−1| where a probability of the positive class stands behind it, else 1. A judge that
+        scores by another figure than ``p`` says how certain that figure is.
         """
         return 1.0 if component.p is None else abs(2.0 * component.p - 1.0)
 
