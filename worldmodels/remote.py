@@ -131,6 +131,11 @@ class RemoteModel:
                 f"{self._where()} is {response.digest} now and was {self._digest} when this server "
                 "started; restart this server to take it on"
             )
+        if response.genes != self.spec.genes:
+            raise ModelFault(
+                f"{self._where()} resolves genes by {response.genes!r} now and did by "
+                f"{self.spec.genes!r} when this server started; restart this server to take it on"
+            )
         return self._verdicts(response, len(request.subjects))
 
     def _verdicts(self, response: pb.PredictResponse, rows: int) -> Verdicts:

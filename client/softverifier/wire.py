@@ -135,13 +135,22 @@ def _truth(raw: Any) -> pb.Truth:
         if not math.isfinite(raw):
             raise BadItem(f"item.truth is {raw}; leave it out or use None")
         return pb.Truth(number=raw)
-    if isinstance(raw, Mapping) and set(raw) == {"classes", "confidences"}:
+    if isinstance(raw, Mapping) and set(raw) == {"classes", "confidences"} and _are_numbers(
+        raw["confidences"]
+    ):
         confidences = [float(value) for value in raw["confidences"]]
         if not all(map(math.isfinite, confidences)):
             raise BadItem("item.truth.confidences holds a number that is not finite")
         classes = _texts("truth.classes", raw["classes"])
         return pb.Truth(soft_labels=pb.SoftLabels(classes=classes, confidences=confidences))
     return pb.Truth(json=encoded({"truth": raw}).decode()[len('{"truth":') : -1])
+
+
+def _are_numbers(values: object) -> bool:
+    """Whether these are numbers as they stand; text that looks like one is the server's to judge."""
+    return isinstance(values, Sequence) and all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in values
+    )
 
 
 def reward_of(result: pb.Result) -> Reward:

@@ -164,6 +164,7 @@ class WorldModels:
             model=spec.name,
             version=spec.version,
             digest=spec.digest,
+            genes=spec.genes,
         )
 
     async def list_models(

@@ -191,6 +191,14 @@ def put(name, row, value):
     return twist
 
 
+def say(name, value):
+    def twist(response):
+        setattr(response, name, value)
+        return response
+
+    return twist
+
+
 @pytest.mark.parametrize(
     ("twist", "words"),
     [
@@ -201,8 +209,13 @@ def put(name, row, value):
         (put("p", 0, float("nan")), "no probability"),
         (put("p", 0, 1.5), "no probability"),
         (put("status", 0, 1), "no probability"),
+        (say("digest", "sha256:new"), "restart this server"),
+        (say("genes", "another.tsv"), "resolves genes by 'another.tsv' now"),
     ],
-    ids=["short-p", "short-status", "short-p0", "status", "nan", "beyond-1", "p-without-ok"],
+    ids=[
+        "short-p", "short-status", "short-p0", "status", "nan", "beyond-1", "p-without-ok",
+        "digest", "gene-table",
+    ],  # fmt: skip
 )
 def test_an_answer_that_is_none_is_refused(server, model, twist, words):
     server.twist = twist

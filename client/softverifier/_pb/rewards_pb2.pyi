@@ -52,12 +52,14 @@ class Item(_message.Message):
     def __init__(self, id: _Optional[str] = ..., group: _Optional[str] = ..., completion: _Optional[str] = ..., completion_messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., prompt: _Optional[str] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., truth: _Optional[_Union[Truth, _Mapping]] = ..., keywords: _Optional[_Iterable[str]] = ..., has_keywords: bool = ...) -> None: ...
 
 class Message(_message.Message):
-    __slots__ = ("role", "content")
+    __slots__ = ("role", "content", "reasoning")
     ROLE_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
+    REASONING_FIELD_NUMBER: _ClassVar[int]
     role: str
     content: str
-    def __init__(self, role: _Optional[str] = ..., content: _Optional[str] = ...) -> None: ...
+    reasoning: str
+    def __init__(self, role: _Optional[str] = ..., content: _Optional[str] = ..., reasoning: _Optional[str] = ...) -> None: ...
 
 class Task(_message.Message):
     __slots__ = ("type", "perturbation", "gene", "cell_line", "genes", "context", "classes", "question", "synonyms")

@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!softverifier/v1/worldmodels.proto\x12\x0fsoftverifier.v1\"\x9b\x01\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08relation\x18\x02 \x01(\t\x12\r\n\x05names\x18\x03 \x03(\t\x12\x10\n\x08subjects\x18\x04 \x03(\r\x12\x0f\n\x07objects\x18\x05 \x03(\r\x12\x0f\n\x07\x63ontext\x18\x06 \x01(\t\x12\x10\n\x08\x63ontexts\x18\x07 \x03(\t\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x08 \x01(\r\"\x8a\x01\n\x0fPredictResponse\x12\t\n\x01p\x18\x01 \x03(\x01\x12\x0e\n\x06status\x18\x02 \x01(\x0c\x12\n\n\x02p0\x18\x03 \x03(\x01\x12\x13\n\x0buncertainty\x18\x04 \x03(\x01\x12\x0b\n\x03raw\x18\x05 \x03(\x01\x12\r\n\x05model\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\t\x12\x0e\n\x06\x64igest\x18\x08 \x01(\t\"\x13\n\x11ListModelsRequest\"<\n\x12ListModelsResponse\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.softverifier.v1.Model\"\xca\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x11\n\trelations\x18\x05 \x03(\t\x12\x10\n\x08\x63ontexts\x18\x06 \x03(\t\x12\x12\n\nvocabulary\x18\x07 \x01(\r\x12\x0f\n\x07licence\x18\x08 \x01(\t\x12\x10\n\x08training\x18\t \x01(\t\x12\x13\n\x0b\x63\x61libration\x18\n \x01(\t\x12\r\n\x05genes\x18\x0b \x01(\t\x12\x0c\n\x04\x63\x61rd\x18\x0c \x01(\t\x12\x34\n\x07metrics\x18\r \x03(\x0b\x32#.softverifier.v1.Model.MetricsEntry\x12\x0e\n\x06\x63ost_s\x18\x0e \x01(\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*\x84\x01\n\x06Status\x12\x06\n\x02OK\x10\x00\x12\x10\n\x0cUNKNOWN_GENE\x10\x01\x12\x12\n\x0e\x41MBIGUOUS_GENE\x10\x02\x12\x0e\n\nUNMEASURED\x10\x03\x12\x17\n\x13OUT_OF_DISTRIBUTION\x10\x04\x12\x12\n\x0eLOW_CONFIDENCE\x10\x05\x12\x0f\n\x0bMODEL_ERROR\x10\x06\x32\xb2\x01\n\x0bWorldModels\x12L\n\x07Predict\x12\x1f.softverifier.v1.PredictRequest\x1a .softverifier.v1.PredictResponse\x12U\n\nListModels\x12\".softverifier.v1.ListModelsRequest\x1a#.softverifier.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!softverifier/v1/worldmodels.proto\x12\x0fsoftverifier.v1\"\x9b\x01\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08relation\x18\x02 \x01(\t\x12\r\n\x05names\x18\x03 \x03(\t\x12\x10\n\x08subjects\x18\x04 \x03(\r\x12\x0f\n\x07objects\x18\x05 \x03(\r\x12\x0f\n\x07\x63ontext\x18\x06 \x01(\t\x12\x10\n\x08\x63ontexts\x18\x07 \x03(\t\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x08 \x01(\r\"\x99\x01\n\x0fPredictResponse\x12\t\n\x01p\x18\x01 \x03(\x01\x12\x0e\n\x06status\x18\x02 \x01(\x0c\x12\n\n\x02p0\x18\x03 \x03(\x01\x12\x13\n\x0buncertainty\x18\x04 \x03(\x01\x12\x0b\n\x03raw\x18\x05 \x03(\x01\x12\r\n\x05model\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\t\x12\x0e\n\x06\x64igest\x18\x08 \x01(\t\x12\r\n\x05genes\x18\t \x01(\t\"\x13\n\x11ListModelsRequest\"<\n\x12ListModelsResponse\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.softverifier.v1.Model\"\xca\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x11\n\trelations\x18\x05 \x03(\t\x12\x10\n\x08\x63ontexts\x18\x06 \x03(\t\x12\x12\n\nvocabulary\x18\x07 \x01(\r\x12\x0f\n\x07licence\x18\x08 \x01(\t\x12\x10\n\x08training\x18\t \x01(\t\x12\x13\n\x0b\x63\x61libration\x18\n \x01(\t\x12\r\n\x05genes\x18\x0b \x01(\t\x12\x0c\n\x04\x63\x61rd\x18\x0c \x01(\t\x12\x34\n\x07metrics\x18\r \x03(\x0b\x32#.softverifier.v1.Model.MetricsEntry\x12\x0e\n\x06\x63ost_s\x18\x0e \x01(\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*\x84\x01\n\x06Status\x12\x06\n\x02OK\x10\x00\x12\x10\n\x0cUNKNOWN_GENE\x10\x01\x12\x12\n\x0e\x41MBIGUOUS_GENE\x10\x02\x12\x0e\n\nUNMEASURED\x10\x03\x12\x17\n\x13OUT_OF_DISTRIBUTION\x10\x04\x12\x12\n\x0eLOW_CONFIDENCE\x10\x05\x12\x0f\n\x0bMODEL_ERROR\x10\x06\x32\xb2\x01\n\x0bWorldModels\x12L\n\x07Predict\x12\x1f.softverifier.v1.PredictRequest\x1a .softverifier.v1.PredictResponse\x12U\n\nListModels\x12\".softverifier.v1.ListModelsRequest\x1a#.softverifier.v1.ListModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -23,20 +23,20 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
   _globals['_MODEL_METRICSENTRY']._options = None
   _globals['_MODEL_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_STATUS']._serialized_start=770
-  _globals['_STATUS']._serialized_end=902
+  _globals['_STATUS']._serialized_start=785
+  _globals['_STATUS']._serialized_end=917
   _globals['_PREDICTREQUEST']._serialized_start=55
   _globals['_PREDICTREQUEST']._serialized_end=210
   _globals['_PREDICTRESPONSE']._serialized_start=213
-  _globals['_PREDICTRESPONSE']._serialized_end=351
-  _globals['_LISTMODELSREQUEST']._serialized_start=353
-  _globals['_LISTMODELSREQUEST']._serialized_end=372
-  _globals['_LISTMODELSRESPONSE']._serialized_start=374
-  _globals['_LISTMODELSRESPONSE']._serialized_end=434
-  _globals['_MODEL']._serialized_start=437
-  _globals['_MODEL']._serialized_end=767
-  _globals['_MODEL_METRICSENTRY']._serialized_start=721
-  _globals['_MODEL_METRICSENTRY']._serialized_end=767
-  _globals['_WORLDMODELS']._serialized_start=905
-  _globals['_WORLDMODELS']._serialized_end=1083
+  _globals['_PREDICTRESPONSE']._serialized_end=366
+  _globals['_LISTMODELSREQUEST']._serialized_start=368
+  _globals['_LISTMODELSREQUEST']._serialized_end=387
+  _globals['_LISTMODELSRESPONSE']._serialized_start=389
+  _globals['_LISTMODELSRESPONSE']._serialized_end=449
+  _globals['_MODEL']._serialized_start=452
+  _globals['_MODEL']._serialized_end=782
+  _globals['_MODEL_METRICSENTRY']._serialized_start=736
+  _globals['_MODEL_METRICSENTRY']._serialized_end=782
+  _globals['_WORLDMODELS']._serialized_start=920
+  _globals['_WORLDMODELS']._serialized_end=1098
 # @@protoc_insertion_point(module_scope)

@@ -44,7 +44,7 @@ class PredictRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., relation: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., subjects: _Optional[_Iterable[int]] = ..., objects: _Optional[_Iterable[int]] = ..., context: _Optional[str] = ..., contexts: _Optional[_Iterable[str]] = ..., deadline_ms: _Optional[int] = ...) -> None: ...
 
 class PredictResponse(_message.Message):
-    __slots__ = ("p", "status", "p0", "uncertainty", "raw", "model", "version", "digest")
+    __slots__ = ("p", "status", "p0", "uncertainty", "raw", "model", "version", "digest", "genes")
     P_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     P0_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +53,7 @@ class PredictResponse(_message.Message):
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    GENES_FIELD_NUMBER: _ClassVar[int]
     p: _containers.RepeatedScalarFieldContainer[float]
     status: bytes
     p0: _containers.RepeatedScalarFieldContainer[float]
@@ -61,7 +62,8 @@ class PredictResponse(_message.Message):
     model: str
     version: str
     digest: str
-    def __init__(self, p: _Optional[_Iterable[float]] = ..., status: _Optional[bytes] = ..., p0: _Optional[_Iterable[float]] = ..., uncertainty: _Optional[_Iterable[float]] = ..., raw: _Optional[_Iterable[float]] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+    genes: str
+    def __init__(self, p: _Optional[_Iterable[float]] = ..., status: _Optional[bytes] = ..., p0: _Optional[_Iterable[float]] = ..., uncertainty: _Optional[_Iterable[float]] = ..., raw: _Optional[_Iterable[float]] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., genes: _Optional[str] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()
