@@ -39,6 +39,8 @@ class Reason(enum.StrEnum):
     BAD_ITEM = "BAD_ITEM"
     TASK_MISMATCH = "TASK_MISMATCH"
     BAD_TRUTH = "BAD_TRUTH"
+    NO_RAW_SCORE = "NO_RAW_SCORE"
+    """The profile pays the raw score and the model gives none: they do not fit each other."""
     MODEL_ERROR = "MODEL_ERROR"
     DEADLINE = "DEADLINE"
     OVERLOADED = "OVERLOADED"
@@ -59,6 +61,7 @@ ERRORS: Final = frozenset(
         Reason.BAD_ITEM,
         Reason.TASK_MISMATCH,
         Reason.BAD_TRUTH,
+        Reason.NO_RAW_SCORE,
         Reason.MODEL_ERROR,
         Reason.DEADLINE,
         Reason.OVERLOADED,

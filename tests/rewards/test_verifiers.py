@@ -68,8 +68,20 @@ def test_failures_are_errors(judge, item, verdict, reason):
     assert result.retryable
 
 
-def test_raw_without_a_raw_score_is_an_error(judge, item):
-    assert judge("rbio-tf", item(YES), Verdict(Status.OK, 0.9)).reason == "MODEL_ERROR"
+RAW = {
+    "none": (Verdict(Status.OK, 0.9), "NO_RAW_SCORE", False),
+    "a logit": (Verdict(Status.OK, 0.9, raw=2.2), "NO_RAW_SCORE", False),
+    "NaN": (Verdict(Status.OK, 0.9, raw=float("nan")), "NO_RAW_SCORE", False),
+    "no p beside it": (Verdict(Status.OK, None, raw=0.9), "MODEL_ERROR", True),
+    "a failure": (Verdict(Status.MODEL_ERROR), "MODEL_ERROR", True),
+}
+
+
+@pytest.mark.parametrize(("verdict", "reason", "retryable"), RAW.values(), ids=RAW)
+def test_no_retry_mends_a_model_without_a_raw_score(judge, item, verdict, reason, retryable):
+    result = judge("rbio-tf", item(YES), verdict)
+    assert (result.status, result.reward, result.reason) == ("error", None, reason)
+    assert result.retryable is retryable
 
 
 QUESTIONS = {

@@ -4,6 +4,7 @@ With p = P(positive class) ("yes", or "up" for directions), the score is by ``sc
 
 * ``prob``: p if the answer is the positive class, 1 − p if it is the other (rbio's soft reward);
 * ``raw``: the same with the family's own score before calibration, as rbio's TF reward takes n;
+  a model that gives none in [0, 1] is an error that no retry mends (NO_RAW_SCORE);
 * ``hard``: 1 if the answer is the class that p says, else 0; p = 0.5 says nothing.
 
 The question depends on the task alone. Where the truth of the request is evidence too, it is
@@ -141,9 +142,12 @@ class AskedJudge(Judge):
             made.status = (verdict.reason or REASON_OF_STATUS[verdict.status]).value
             return made
         p = verdict.p
-        believed = verdict.raw if self.options.score == "raw" else p
-        if p is None or believed is None or not (0.0 <= p <= 1.0 and 0.0 <= believed <= 1.0):
+        if p is None or not 0.0 <= p <= 1.0:
             made.status = Reason.MODEL_ERROR.value
+            return made
+        believed = verdict.raw if self.options.score == "raw" else p
+        if believed is None or not 0.0 <= believed <= 1.0:
+            made.status = Reason.NO_RAW_SCORE.value
             return made
         made.p, made.p0, made.uncertainty = p, verdict.p0, verdict.uncertainty
         if abs(2.0 * believed - 1.0) < self.options.min_gap or (self.hard and p == 0.5):
