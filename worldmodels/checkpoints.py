@@ -59,6 +59,15 @@ class Checkpoint:
     digest: str
     """``sha256:…`` of the manifest, which holds the digest of every file."""
 
+    def check_family(self, family: str) -> None:
+        """Refuse a model of another family, whose files may look alike.
+
+        Raises:
+            ModelFault: it is of another family.
+        """
+        if (found := self.manifest.family) != family:
+            raise ModelFault(f"{self.path} holds a {found} model, not {family}")
+
     def arrays(self, file: str) -> dict[str, Array]:
         """All arrays of a safetensors file, in memory."""
         return {name: np.array(array) for name, array in self.mapped(file).items()}

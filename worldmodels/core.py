@@ -142,6 +142,15 @@ class ModelSpec:
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Held-out figures that were computed when the model was built."""
 
+    def check_relation(self, relation: str) -> None:
+        """Refuse a question that the model was not built for, rather than answer another one.
+
+        Raises:
+            ModelFault: the relation is none of ``relations``.
+        """
+        if relation not in self.relations:
+            raise ModelFault(f"{self.name} answers {', '.join(self.relations)}, not {relation!r}")
+
 
 @runtime_checkable
 class WorldModel(Protocol):
@@ -158,7 +167,11 @@ class WorldModel(Protocol):
         ...
 
     def predict(self, queries: Queries) -> Verdicts:
-        """Answer a batch of queries of one relation that ``spec.relations`` lists."""
+        """Answer a batch of queries of one relation that ``spec.relations`` lists.
+
+        Raises:
+            ModelFault: the relation is another.
+        """
         ...
 
     def examples(self, n: int) -> Queries:

@@ -72,7 +72,8 @@ class FakeModel:
         self.spec = _spec(source, options, genes)
 
     def predict(self, queries: Queries) -> Verdicts:
-        """Answer by hash. Raises, lies or shortens only as its options ask."""
+        """Answer by hash. Beyond that it raises, lies or shortens only as its options ask."""
+        self.spec.check_relation(queries.relation)
         if self._delay_s:
             time.sleep(self._delay_s)
         figures = np.full((4, len(queries)), np.nan)

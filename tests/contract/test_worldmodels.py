@@ -6,6 +6,7 @@ cannot be built from a folder alone are named in ``ELSEWHERE`` with the test tha
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import tiny_models
 from worldmodels import registry
 from worldmodels.core import (
     RELATIONS,
+    ModelFault,
     Queries,
     Status,
     Verdicts,
@@ -156,6 +158,25 @@ def test_its_examples_can_be_answered(model: WorldModel, rows: int) -> None:
 def test_an_empty_batch(model: WorldModel) -> None:
     for relation in model.spec.relations:
         _hold(model.predict(Queries(relation, [], [], [])), 0)
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_a_relation_that_it_does_not_list_is_refused(source: Source, rows: int) -> None:
+    options = {"relations": "gene.similarity"} if source.family == "fake" else {}
+    model = registry.load(dataclasses.replace(source, options=options), PLAIN)
+    asked = model.examples(rows)
+    others = [*(set(RELATIONS) - set(model.spec.relations)), "nope", "", "\ud800"]
+    for relation in others:
+        with pytest.raises(ModelFault, match=r"answers .*, not "):
+            model.predict(dataclasses.replace(asked, relation=relation))
+
+
+def test_a_folder_of_another_family_is_refused(source: Source) -> None:
+    if source.path is None:
+        pytest.skip("this model has no folder")
+    for family in sorted(set(MODELS) - {source.family, "fake"}):
+        with pytest.raises(ModelFault, match=f"holds a {source.family} model, not {family}"):
+            registry.load(dataclasses.replace(source, family=family), PLAIN)
 
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)

@@ -56,9 +56,7 @@ class Coexpression:
         Raises:
             ModelFault: the checkpoint is of another family, or its parts do not fit together.
         """
-        where = checkpoint.path
-        if checkpoint.manifest.family != FAMILY:
-            raise ModelFault(f"{where} holds a {checkpoint.manifest.family} model, not {FAMILY}")
+        checkpoint.check_family(FAMILY)
         names = checkpoint.lines(GENES)
         matrix, baseline = _arrays(checkpoint, len(names))
         self._names = names
@@ -75,8 +73,7 @@ class Coexpression:
 
     def predict(self, queries: Queries) -> Verdicts:
         """Look up every pair; see the module for what p, p0 and raw mean."""
-        if queries.relation != RELATION:
-            raise ModelFault(f"{self._spec.name} answers {RELATION}, not {queries.relation!r}")
+        self._spec.check_relation(queries.relation)
         subject = self._vocabulary.codes(queries.subjects)
         object_ = self._vocabulary.codes(queries.objects)
         status = statuses(subject, object_)

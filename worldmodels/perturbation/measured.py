@@ -37,8 +37,9 @@ class Measured:
         """Take the arrays of a checkpoint.
 
         Raises:
-            ModelFault: arrays that do not fit together.
+            ModelFault: a model of another family, or arrays that do not fit together.
         """
+        checkpoint.check_family(FAMILY)
         arrays = checkpoint.mapped(TABLE)
         names = checkpoint.names(VOCABULARY)
         _check(checkpoint.path / TABLE, arrays, checkpoint.manifest, len(names))
@@ -52,6 +53,7 @@ class Measured:
 
     def predict(self, queries: Queries) -> Verdicts:
         """The measured label of each pair."""
+        self.spec.check_relation(queries.relation)
         a = self._vocabulary.codes(queries.subjects)
         b = self._vocabulary.codes(queries.objects)
         line = self._contexts.codes(queries.contexts)

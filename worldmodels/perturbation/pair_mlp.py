@@ -4,8 +4,10 @@ The network is σ(W₂·relu(W₁[e_pert; e_gene] + b₁) + b₂) over the embed
 and of the readout (rbio-1, bioRxiv 2025.08.18.670981). Its first layer is linear in each gene
 alone, so H₁ = E·Wₐ and H₂ = E·W_b + b₁ are computed once, at training, and a pair costs a gather
 and a dot product. The reduction runs in one fixed order per row (no BLAS), so a row is the same to
-the last bit alone and in any batch. Limits: single perturbations (a combination is UNKNOWN_GENE);
-the cell line selects what the model may be asked, it is no input of the network.
+the last bit alone and in any batch. Limits: single perturbations (a combination is UNKNOWN_GENE); a
+gene's effect on itself is OUT_OF_DISTRIBUTION (a knockdown changes its own target by design, and no
+screen teaches the network that); the cell line selects what the model may be asked, it is no input
+of the network.
 """
 
 from __future__ import annotations
@@ -44,12 +46,14 @@ class PairMLP:
         """Take the arrays of a checkpoint.
 
         Raises:
-            ModelFault: arrays that do not fit together, or no such device.
+            ModelFault: a model of another family, arrays that do not fit together, or no such
+                device.
         """
+        checkpoint.check_family(FAMILY)
         arrays = checkpoint.arrays(WEIGHTS)
         names = checkpoint.names(VOCABULARY)
         _check(checkpoint.path / WEIGHTS, arrays, len(names), len(checkpoint.manifest.contexts))
-        self._names = names
+        self._names = _one_each(names, arrays["rows"])
         self._vocabulary = Vocabulary(names, arrays["rows"], genes)
         self._contexts = Contexts(checkpoint.manifest.contexts)
         self._calibrator = calibration.from_dict(checkpoint.manifest.calibration)
@@ -61,10 +65,12 @@ class PairMLP:
 
     def predict(self, queries: Queries) -> Verdicts:
         """Probability that perturbing each subject changes (or raises) each object."""
+        self.spec.check_relation(queries.relation)
         a = self._vocabulary.codes(queries.subjects)
         b = self._vocabulary.codes(queries.objects)
         line = self._contexts.codes(queries.contexts)
         status = statuses(a, b, line)
+        status[(a == b) & (status == Status.OK)] = Status.OUT_OF_DISTRIBUTION
         logits = self._score(a, b)
         raw = sigmoid(logits)
         p = quantise(self._calibrate(logits, raw))
@@ -76,9 +82,9 @@ class PairMLP:
         return Verdicts(p, status, p0=p0, raw=raw)
 
     def examples(self, n: int) -> Queries:
-        """Pairs from all over the vocabulary."""
+        """Pairs of different genes from all over the vocabulary."""
         names = self._names
-        step = 7919  # prime: visits every name before it repeats one
+        step = 7919  # prime: visits every gene before it repeats one
         context = self.spec.contexts[0] if self.spec.contexts else ""
         return Queries(
             self.spec.relations[0],
@@ -98,6 +104,11 @@ class PairMLP:
         if isinstance(self._calibrator, Platt):  # spares a logarithm for each pair
             return self._calibrator.of_logits(logits)
         return self._calibrator.apply(raw)
+
+
+def _one_each(names: list[str], rows: Rows) -> list[str]:
+    """One name of each gene, in order: two spellings of one gene make no pair."""
+    return [names[i] for i in np.sort(np.unique(rows, return_index=True)[1])]
 
 
 def _on_cpu(arrays: dict[str, NDArray[Any]]) -> Logits:
@@ -150,6 +161,8 @@ def _check(path: Path, arrays: dict[str, NDArray[Any]], names: int, contexts: in
                 "build the model anew"
             )
     count, hidden = arrays["h1"].shape if arrays["h1"].ndim == 2 else (0, 0)
+    if len(np.unique(arrays["rows"])) < 2:
+        raise ModelFault(f"{path}: names fewer than two genes, and a pair needs 2; build it anew")
     expected = {
         "h1": (count, hidden),
         "h2": (count, hidden),

@@ -64,7 +64,7 @@ def test_served_equals_the_plain_torch_network(tmp_path: Path, fitted: Fitted) -
         net[2].weight.copy_(torch.from_numpy(fitted.network.w2[None]))
         net[2].bias.fill_(fitted.network.b2)
         e = torch.from_numpy(vectors().vectors)
-        a, b = np.repeat(np.arange(60), 60), np.tile(np.arange(60), 60)
+        a, b = np.nonzero(~np.eye(60, dtype=bool))
         raw = torch.sigmoid(net(torch.cat([e[a], e[b]], dim=1))[:, 0].double()).numpy()
     found = served.predict(_ask([f"G{i}" for i in a], [f"G{i}" for i in b]))
     assert found.raw is not None
@@ -132,7 +132,8 @@ def test_p0_is_the_mean_over_training_perturbations(tmp_path: Path, fitted: Fitt
     )
     served = PairMLP(made, PLAIN, name="m")
     trained = [f"G{i}" for i in np.unique(fitted.pairs.a[fitted.train])]
-    found = served.predict(_ask(trained, ["G3"] * len(trained)))
+    readout = np.setdiff1d(fitted.pairs.a, fitted.pairs.a[fitted.train])[0]
+    found = served.predict(_ask(trained, [f"G{readout}"] * len(trained)))
     assert found.p0 is not None
     assert len(set(found.p0.tolist())) == 1
     assert found.p0[0] == pytest.approx(found.p.mean(), abs=2e-6)
@@ -148,6 +149,9 @@ def test_p0_is_the_mean_over_training_perturbations(tmp_path: Path, fitted: Fitt
         pytest.param("G1", "G2", "jurkat", Status.OUT_OF_DISTRIBUTION, id="unseen-line"),
         pytest.param("G1", "G2", "", Status.OUT_OF_DISTRIBUTION, id="no-line"),
         pytest.param("NOPE", "G2", "jurkat", Status.OUT_OF_DISTRIBUTION, id="line-before-gene"),
+        pytest.param("G1", "G1", "k562", Status.OUT_OF_DISTRIBUTION, id="its-own-target"),
+        pytest.param("G1", " G1 ", "k562", Status.OUT_OF_DISTRIBUTION, id="its-own-with-blanks"),
+        pytest.param("NOPE", "NOPE", "k562", Status.UNKNOWN_GENE, id="unknown-with-itself"),
     ],
 )
 def test_statuses(model: PairMLP, subject: str, object_: str, context: str, status: Status) -> None:
@@ -183,6 +187,9 @@ def test_outdated_spellings_work_without_a_gene_table(tmp_path: Path) -> None:
     assert found.p[0] == found.p[1]
     assert found.status.tolist() == [Status.OK, Status.OK, Status.UNKNOWN_GENE]
     assert served.spec.vocabulary == 60
+    itself = served.predict(_ask(["AARS", "calr"], ["AARS1", "CALR"]))
+    assert itself.status.tolist() == [Status.OUT_OF_DISTRIBUTION] * 2
+    assert not served.predict(served.examples(500)).status.any()
     resolved = PairMLP(made, genes, name="m").predict(_ask(["CMT2N"], ["CALR"]))
     assert resolved.p[0] == found.p[0]
 
@@ -288,6 +295,7 @@ ARRAYS = {
         pytest.param({"p0": np.zeros((2, 2))}, "'p0' should have shape", id="contexts"),
         pytest.param({"rows": np.array([0, 2], np.int32)}, "beyond the 2 genes", id="rows"),
         pytest.param({"rows": np.array([0, -1], np.int32)}, "beyond the 2 genes", id="negative"),
+        pytest.param({"rows": np.zeros(2, np.int32)}, "fewer than two genes", id="one-gene"),
         pytest.param({"w": None}, "'w' should be float32, found nothing", id="missing"),
     ],
 )
