@@ -46,6 +46,8 @@ DTYPES: Final[Mapping[str, str]] = {
     "BOOL": "|b1",
 }
 """safetensors' type names → numpy's; what is not here (BF16, F8) numpy does not have."""
+SHOWN: Final = 200
+"""Characters of a path that a message shows."""
 CARD: Final = "card.json"
 """A model's card lies beside its manifest, outside its digest: it is computed afterwards."""
 
@@ -93,7 +95,7 @@ class Checkpoint:
         """A JSON file that holds a list of names, at least one."""
         try:
             names = json.loads(self.text(file))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelFault(f"{self.path / file}: not JSON ({error}); build the model anew") from (
                 error
             )
@@ -146,14 +148,19 @@ def read(folder: str | Path) -> Checkpoint:
     manifest, data = _manifest(path)
     for name, expected in manifest.files.items():
         _check_name(path / FILE, name)
-        if not (path / name).is_file():
-            raise ModelFault(f"{path / name}: missing, though the manifest lists it; copy it again")
-        if (found := _digest_of(path / name)) != expected:
-            raise ModelFault(
-                f"{path / name}: truncated or altered (expected {expected[:19]}…, found "
-                f"{found[:19]}…); copy the folder again or build the model anew"
-            )
+        with _reporting(path / name, "read"):
+            _check_file(path / name, expected)
     return Checkpoint(path, manifest, _sha256(data))
+
+
+def _check_file(path: Path, expected: str) -> None:
+    if not path.is_file():
+        raise ModelFault(f"{path}: missing, though the manifest lists it; copy it again")
+    if (found := _digest_of(path)) != expected:
+        raise ModelFault(
+            f"{path}: truncated or altered (expected {expected[:19]}…, found "
+            f"{found[:19]}…); copy the folder again or build the model anew"
+        )
 
 
 def write(
@@ -178,9 +185,9 @@ def write(
     """
     target = Path(folder)
     refuse_target(target, force=force)
-    with _reporting(target):
+    with _reporting(target, "write the checkpoint"):
         target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        fresh = _beside(target)
         try:
             files = _write_files(fresh, tensors or {}, texts or {})
             stated = dataclasses.replace(manifest, files=files)
@@ -199,6 +206,11 @@ def refuse_target(target: str | Path, *, force: bool) -> None:
         ModelFault: it would.
     """
     path = Path(target)
+    with _reporting(path, "write the checkpoint"):
+        _refuse_target(path, force)
+
+
+def _refuse_target(path: Path, force: bool) -> None:
     if not path.exists():
         return
     if not path.is_dir():
@@ -215,14 +227,15 @@ def refuse_target(target: str | Path, *, force: bool) -> None:
 
 
 def _manifest(path: Path) -> tuple[Manifest, bytes]:
-    if not path.is_dir():
-        raise ModelFault(f"no checkpoint at {path}: there is no such folder; check the path")
-    if not (path / FILE).is_file():
-        raise ModelFault(
-            f"no checkpoint at {path}: the folder has no {FILE}; "
-            "name a folder that `soft-verifier train` wrote"
-        )
-    return manifests.read(path / FILE)
+    with _reporting(path, "read the checkpoint"):
+        if not path.is_dir():
+            raise ModelFault(f"no checkpoint at {path}: there is no such folder; check the path")
+        if not (path / FILE).is_file():
+            raise ModelFault(
+                f"no checkpoint at {path}: the folder has no {FILE}; "
+                "name a folder that `soft-verifier train` wrote"
+            )
+        return manifests.read(path / FILE)
 
 
 def _check_name(where: Path, name: str) -> None:
@@ -250,6 +263,11 @@ def _write_files(
     return {name: _digest_of(folder / name) for name in sorted({*tensors, *texts})}
 
 
+def _beside(target: Path) -> Path:
+    """A fresh folder on the same disk; its name is no longer than a name may be."""
+    return Path(tempfile.mkdtemp(prefix=f".{target.name[:32]}.", dir=target.parent))
+
+
 def _put_in_place(fresh: Path, target: Path) -> None:
     mask = os.umask(0)
     os.umask(mask)
@@ -259,7 +277,7 @@ def _put_in_place(fresh: Path, target: Path) -> None:
     if not target.exists():
         fresh.rename(target)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    old = _beside(target)
     target.rename(old)  # an empty folder may be renamed over
     try:
         fresh.rename(target)
@@ -270,12 +288,13 @@ def _put_in_place(fresh: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _reporting(target: Path) -> Iterator[None]:
+def _reporting(path: Path, doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        shown = str(path) if len(str(path)) <= SHOWN else f"{str(path)[:SHOWN]}…"
         raise ModelFault(
-            f"cannot write the checkpoint {target}: {error.strerror or error}; "
+            f"cannot {doing} {shown}: {error.strerror or error}; "
             "check the path, the permissions and the free space"
         ) from error
 
@@ -299,7 +318,15 @@ def _map(path: Path) -> dict[str, Array]:
         return {
             name: _view(raw[start:], entry, f"{path}: {name}") for name, entry in header.items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise ModelFault(f"{path}: not a safetensors file ({error}); build the model anew") from (
             error
         )

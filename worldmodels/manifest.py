@@ -87,7 +87,7 @@ def read(path: Path) -> tuple[Manifest, bytes]:
     try:
         data = path.read_bytes()
         content: dict[str, Any] = tomllib.loads(data.decode())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ModelFault(f"{path}: not a readable manifest ({error}); build the model anew") from (
             error
         )

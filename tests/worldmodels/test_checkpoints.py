@@ -227,6 +227,67 @@ def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
         checkpoints.write(tmp_path / "file" / "model", STATED)
 
 
+DEEP = "[" * 200_000
+
+
+def test_json_nested_beyond_reason_is_damage(tmp_path: Path) -> None:
+    made = checkpoints.write(tmp_path / "m", STATED, texts={"names.json": DEEP, "w": "-"})
+    with pytest.raises(ModelFault, match=r"names\.json: not JSON .*build the model anew"):
+        made.names("names.json")
+    (made.path / "w").write_bytes(len(DEEP).to_bytes(8, "little") + DEEP.encode())
+    with pytest.raises(ModelFault, match=r"not a safetensors file .*build the model anew"):
+        made.arrays("w")
+    (made.path / "manifest.toml").write_text(f"schema = {DEEP}")
+    with pytest.raises(ModelFault, match="not a readable manifest"):
+        checkpoints.read(made.path)
+
+
+def test_a_name_longer_than_names_may_be(tmp_path: Path) -> None:
+    target = tmp_path / ("m" * 300)
+    for attempt in (
+        lambda: checkpoints.refuse_target(target, force=False),
+        lambda: checkpoints.write(target, STATED),
+        lambda: checkpoints.read(target),
+    ):
+        with pytest.raises(ModelFault, match=r"cannot .* the checkpoint .*: File name too long"):
+            attempt()
+    longest = checkpoints.write(tmp_path / ("m" * 255), STATED)
+    assert checkpoints.read(longest.path) == longest
+
+
+@pytest.mark.parametrize("closed", ["", "m", "m/manifest.toml", "m/names.txt"])
+def test_what_may_not_be_read_is_named(made: Checkpoint, tmp_path: Path, closed: str) -> None:
+    """In a process without the rights of root, who may read everything."""
+    place = tmp_path / "closed"
+    place.mkdir()
+    made.path.rename(place / "m")
+    (place / closed).chmod(0)
+    code = (
+        "import os, sys\n"
+        "from worldmodels import checkpoints\n"
+        "from worldmodels.core import ModelFault\n"
+        "path = sys.argv[1]\n"
+        "os.chdir(os.path.dirname(path))\n"
+        "if os.geteuid() == 0:\n"
+        "    os.setegid(65534); os.seteuid(65534)\n"
+        "for attempt in checkpoints.read, checkpoints.read_manifest,"
+        " lambda p: checkpoints.refuse_target(p, force=False):\n"
+        "    try:\n"
+        "        attempt('closed/m')\n"
+        "    except ModelFault as fault:\n"
+        "        print(fault)\n"
+    )
+    tmp_path.chmod(0o755)
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(place)], capture_output=True, text=True, check=False
+    )
+    (place / closed).chmod(0o700)
+    assert run.returncode == 0, run.stderr
+    told = run.stdout.splitlines()
+    assert "Permission denied" in told[0]
+    assert "closed" in told[0]
+
+
 def test_reading_imports_no_torch(made: Checkpoint) -> None:
     code = (
         "import sys; from worldmodels import checkpoints; "
