@@ -29,6 +29,7 @@ from service.rewards.words import count_words
 
 TAG: Final = re.compile(r"<(/?(?:think|answer))>", re.IGNORECASE)
 _TIDY: Final = ["think", "/think", "answer", "/answer"]
+_LETTER: Final = re.compile(r"[^\W_]")
 _BEYOND_LATIN: Final = re.compile(r"[\u0300-\U0010ffff]+")
 _MARKS: Final = 30
 """Combining marks in a row (Unicode's Stream-Safe limit): CPython sorts longer runs in quadratic
@@ -41,7 +42,8 @@ class Extraction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grammar: Literal["strict", "released"] = "strict"
     """How much may stand beside the tags; see the module."""
     think: Literal["required", "optional"] = "required"
-    """Whether an answer without reasoning is valid."""
+    """Whether an answer without reasoning is valid; a think block without a letter or a digit is
+    no reasoning."""
     prefilled_think: bool = False
     """Whether a completion may begin inside its think block, the chat template having written
     ``<think>``. Where the item's prompt ends with ``<think>`` it always may."""
@@ -80,6 +82,8 @@ def read(item: Item, rules: Extraction, vocabulary: Vocabulary) -> Answer:
     if reason is not Reason.OK:
         return Answer(reason, text=text, parts=parts)
     think = parts[2] if len(parts) == 9 else " ".join(parts[2:-4:4])
+    if rules.think == "required" and not _LETTER.search(think):
+        return Answer(Reason.MALFORMED, text=text, parts=parts)
     return _claim(parts[-3], think, text, parts, rules, vocabulary)
 
 

@@ -19,7 +19,7 @@ TWICE = "<think>a</think><think>b</think><answer>no</answer>"
 
 GRAMMAR = {
     "plain": (STRICT, "<think>a</think> <answer>yes</answer>", "OK"),
-    "blanks anywhere outside": (STRICT, " \r\n<think></think>\t<answer>\nno </answer>\n", "OK"),
+    "blanks anywhere outside": (STRICT, " \r\n<think>a</think>\t<answer>\nno </answer>\n", "OK"),
     "letter case": (STRICT, "<THINK>a</Think><Answer>YES.</ANSWER>", "OK"),
     "two periods": (STRICT, "<think>a</think><answer>yes..</answer>", "ANSWER_NOT_IN_VOCABULARY"),
     "quoted": (STRICT, '<think>a</think><answer>"yes"</answer>', "ANSWER_NOT_IN_VOCABULARY"),
@@ -34,6 +34,13 @@ GRAMMAR = {
     "other tags are prose": (STRICT, "<think><b>a</b> 1<2</think><answer>no</answer>", "OK"),
     "no think, required": (STRICT, "<answer>yes</answer>", "MALFORMED"),
     "no think, optional": (OPTIONAL, "<answer>yes</answer>", "OK"),
+    "empty think, required": (STRICT, "<think></think><answer>yes</answer>", "MALFORMED"),
+    "blank think, required": (STRICT, "<think> \n\u00a0</think><answer>yes</answer>", "MALFORMED"),
+    "dots for a think": (STRICT, "<think>...\u200b</think><answer>yes</answer>", "MALFORMED"),
+    "blank prefilled think": (PREFILLED, " \n</think><answer>yes</answer>", "MALFORMED"),
+    "empty think, optional": (OPTIONAL, "<think></think><answer>yes</answer>", "OK"),
+    "empty think, released": (RELEASED, "<think></think><answer>yes</answer>", "OK"),
+    "Chinese think": (STRICT, "<think>是</think><answer>yes</answer>", "OK"),
     "prose before, strict": (STRICT, "Sure. <think>a</think><answer>yes</answer>", "MALFORMED"),
     "prose before, released": (RELEASED, "Sure. <think>a</think> so <answer>no</answer>", "OK"),
     "prose after, released": (RELEASED, "<think>a</think><answer>no</answer>!", "MALFORMED"),

@@ -149,7 +149,7 @@ def test_lexi_sum_keeps_style_below_the_verdict(tmp_path, judge, item):
         '[[component]]\nname = "format"\nverifier = "format"\nrole = "auxiliary"\nweight = 0.15\n',
     )
     tidy_wrong = item("<think>a tidy piece of reasoning</think> <answer>no</answer>")
-    untidy_right = item("<think></think><answer>yes</answer>")
+    untidy_right = item("<think>a</think><answer>yes</answer>")
     assert judge(mine, untidy_right, p=0.61).reward > judge(mine, tidy_wrong, p=0.61).reward
     assert judge(mine, untidy_right, p=0.59).reason == "LOW_CONFIDENCE"
 
