@@ -1,7 +1,8 @@
 """Tables of measured perturbation effects: CSV, TSV or Parquet to clean columns.
 
 Rows are (perturbation, readout, cell line) with a label 0/1, or with effect and q from which the
-label follows. Columns go by many names in the field (``SYNONYMS``). Where a table has a split
+label follows. Columns go by many names in the field (``SYNONYMS``); two of one meaning are refused.
+Where a table has a split
 column, only its training rows are read. Limits: one row per pair and cell line; rows that repeat
 with one label count once, rows that contradict each other are refused.
 """
@@ -129,6 +130,8 @@ def _part(
     table = table.assign(**clean)
     table = table.assign(label=_labels(path, table, relation, alpha))
     table = table[table["label"] >= 0].reset_index(drop=True)
+    if table.empty:
+        raise ModelFault(f"{path}: no row has {_opinion(relation, alpha)}; check its columns")
     table["context"] = _cell_lines(path, table, cell_line, any_cell_line)
     known = ("perturbation", "readout", "context", "label", "effect", "q")
     return table[[column for column in known if column in table]]
@@ -142,7 +145,12 @@ def _load(path: Path) -> Frame:
         if path.suffix.lower() == ".parquet":
             return pandas.read_parquet(path)
         mark = "\t" if {".tsv", ".txt"} & set(map(str.lower, path.suffixes)) else ","
-        return pandas.read_csv(path, sep=mark, dtype=str, keep_default_na=False)
+        how: dict[str, Any] = {"sep": mark, "dtype": str, "keep_default_na": False}
+        table = pandas.read_csv(path, **how)
+        header = pandas.read_csv(path, header=None, nrows=1, **how).iloc[0].tolist()
+        if len(header) == table.shape[1]:
+            table.columns = header  # pandas renames the second of two equal columns
+        return table
     except FileNotFoundError as error:
         raise ModelFault(f"{path}: no such file") from error
     except pandas.errors.EmptyDataError as error:
@@ -152,15 +160,16 @@ def _load(path: Path) -> Frame:
 
 
 def _columns(path: Path, found: list[str]) -> dict[str, str]:
-    """A table's own column names → ours, the first synonym that is there."""
-    lowered = {_plain(name): name for name in reversed(found)}
+    """A table's own column names → ours."""
     chosen: dict[str, str] = {}
     for ours, synonyms in SYNONYMS.items():
-        if own := next((lowered[name] for name in synonyms if name in lowered), None):
+        if own := _the_one(path, ours, [name for name in found if _plain(name) in synonyms]):
             chosen[own] = ours
     missing = [ours for ours in ("perturbation", "readout") if ours not in chosen.values()]
-    if len(missing) == 1 and "target" in lowered:
-        chosen[lowered["target"]] = missing.pop()
+    if len(missing) == 1:
+        targets = [name for name in found if _plain(name) == "target"]
+        if own := _the_one(path, missing[0], targets):
+            chosen[own] = missing.pop()
     if not missing and not {"label", "q"} & set(chosen.values()):
         missing = ["label"]
     if missing:
@@ -170,6 +179,15 @@ def _columns(path: Path, found: list[str]) -> dict[str, str]:
             f"{path}: no column for {' and '.join(missing)}; found {shown}; expected {wanted}"
         )
     return chosen
+
+
+def _the_one(path: Path, ours: str, own: list[str]) -> str | None:
+    """The column of a meaning, None where there is none; which of two counts is not guessed."""
+    if len(own) > 1:
+        raise ModelFault(
+            f"{path}: columns {' and '.join(map(repr, own))} all mean {ours}; keep one of them"
+        )
+    return own[0] if own else None
 
 
 def _plain(name: object) -> str:
@@ -208,6 +226,12 @@ def _labels(path: Path, table: Frame, relation: str, alpha: float) -> NDArray[np
     effect = table["effect"].to_numpy(np.float64)
     told = changed & np.isfinite(effect) & (effect != 0)
     return np.asarray(np.where(told, effect > 0, -1), np.int8)
+
+
+def _opinion(relation: str, alpha: float) -> str:
+    if relation == "perturbation.dir":
+        return f"a label, or an effect with q < {alpha:g}"
+    return "a label or q"
 
 
 def _cell_lines(path: Path, table: Frame, cell_line: str | None, optional: bool) -> list[str]:

@@ -113,6 +113,18 @@ def test_parquet_and_several_tables(tmp_path: Path) -> None:
         pytest.param("pert,gene,label\nA,B,\n", "label in line 2 is ''", id="blank-label"),
         pytest.param("pert,gene,label\nA,,1\n", "readout in line 2 is ''", id="blank-gene"),
         pytest.param("pert,gene,label\nA,B\nA,B,1,2,3\n", "cannot be read as a table", id="ragged"),
+        pytest.param("pert,gene,q\nA,B,\nA,C,NA\n", "no row has a label or q", id="no-q"),
+        pytest.param(
+            "pert,gene,label,label\nA,B,1,0\n",
+            "columns 'label' and 'label' all mean label; keep one",
+            id="label-twice",
+        ),
+        pytest.param(
+            "pert,gene,label,Is DE\nA,B,1,0\n", "columns 'label' and 'Is DE' all", id="labels"
+        ),
+        pytest.param(
+            "pert,target,Target,label\nA,B,C,0\n", "'target' and 'Target' all", id="targets"
+        ),
         pytest.param("pert,gene,q\nA,B,low\n", "q in line 2 is 'low', expected a number", id="q"),
         pytest.param(
             "pert,gene,label\nA,B,0\nA,B,1\nC,D,1\nC,D,0\n",
@@ -148,3 +160,14 @@ def test_no_cell_line_and_no_table(tmp_path: Path) -> None:
 def test_a_direction_needs_an_effect(tmp_path: Path) -> None:
     with pytest.raises(ModelFault, match="needs a column label or effect"):
         _read(tmp_path, "pert,gene,q\nA,B,0.01\n", relation="perturbation.dir")
+
+
+def test_a_table_in_which_nothing_changes_teaches_no_direction(tmp_path: Path) -> None:
+    text = "pert,gene,log2fc,q\nA,B,1.5,0.7\nA,C,0,0.001\n"
+    with pytest.raises(ModelFault, match=r"no row has a label, or an effect with q < 0\.05"):
+        _read(tmp_path, text, relation="perturbation.dir")
+    assert _read(tmp_path, text).labels.tolist() == [0, 1]
+
+
+def test_columns_that_mean_nothing_may_repeat(tmp_path: Path) -> None:
+    assert _read(tmp_path, "pert,gene,label,note,note\nA,B,1,x,y\n").labels.tolist() == [1]
