@@ -7,11 +7,14 @@ to NFC, never NFKC (which would turn "ｙｅｓ" and "ʸᵉˢ" into answers).
 
 Two grammars. ``strict``: only blanks outside the tags and at most one think block. ``released``,
 for the profile that reproduces rbio's released total, whose format checks price untidiness
-themselves: several think blocks and prose before the answer, still nothing after it.
+themselves: several think blocks and prose before the answer (no HTML comment), still nothing
+after it.
+In both, a tag written otherwise (``< answer >``, ``<answer x=1>``, ``</ think>``, ``<answer/>``)
+is malformed wherever it stands, so that no second answer hides in one.
 
 Limits: a completion longer than ``max_chars`` is refused unread, so that the work per item is
-bounded; it is linear below that. Attributes in tags and self-closing tags are plain text, and so
-are special tokens ("<|im_end|>"): decode completions without them.
+bounded; it is linear below that. Other tags are plain text, and so are special tokens
+("<|im_end|>"): decode completions without them.
 """
 
 from __future__ import annotations
@@ -28,6 +31,10 @@ from service.rewards.vocabulary import BLANKS, Vocabulary, contradicts
 from service.rewards.words import count_words
 
 TAG: Final = re.compile(r"<(/?(?:think|answer))>", re.IGNORECASE)
+_LOOSE: Final = re.compile(
+    r"<[\s/\\\0\u00ad\u200b-\u200f\u2060\ufeff]*(?:think|answer)(?![a-z])", re.IGNORECASE
+)
+"""What a reader may take for a tag, tags themselves included."""
 _TIDY: Final = ["think", "/think", "answer", "/answer"]
 _LETTER: Final = re.compile(r"[^\W_]")
 _BEYOND_LATIN: Final = re.compile(r"[\u0300-\U0010ffff]+")
@@ -73,6 +80,8 @@ def read(item: Item, rules: Extraction, vocabulary: Vocabulary) -> Answer:
         return _by_pattern(text, rules, vocabulary)
     parts = TAG.split(text)
     tags = parts[1::2]
+    if text.count("<") > len(tags) and _variant_tag(parts):
+        return Answer(Reason.MALFORMED, text=text, parts=parts)
     if tags != _TIDY:
         tags = [tag.lower() for tag in tags]
         if tags[:1] == ["/think"] and "think" not in tags and _prefilled(item, rules):
@@ -123,6 +132,11 @@ def _prefilled(item: Item, rules: Extraction) -> bool:
     return prompt[-64:].rstrip().lower().endswith("<think>")
 
 
+def _variant_tag(parts: Sequence[str]) -> bool:
+    """Whether a tag that is not written as the grammar wants it stands between the others."""
+    return any(_LOOSE.search(piece) for piece in parts[::2])
+
+
 def _structure(tags: list[str], parts: list[str], rules: Extraction) -> Reason:
     """Whether the tags (lower case) stand as the grammar wants them."""
     if tags != _TIDY:
@@ -142,7 +156,11 @@ def _structure(tags: list[str], parts: list[str], rules: Extraction) -> Reason:
             or (thinks > 1 and rules.grammar == "strict")
         ):
             return Reason.MALFORMED
-    outside = parts[-1:] if rules.grammar == "released" else parts[::4]
+    outside = parts[::4]
+    if rules.grammar == "released":
+        if any("<!--" in gap for gap in outside):
+            return Reason.MALFORMED
+        outside = outside[-1:]
     for gap in outside:
         if gap and gap.strip(BLANKS):
             return Reason.MALFORMED

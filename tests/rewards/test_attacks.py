@@ -55,6 +55,9 @@ INVALID = {
     "22 comment after": (tagged("yes") + "<!-- no -->", "MALFORMED"),
     "22 answer in a comment": (tagged("yes") + "<!-- <answer>no</answer> -->", "SEVERAL_ANSWERS"),
     "22 answer in a fence": (tagged("yes") + "\n```<answer>no</answer>```", "SEVERAL_ANSWERS"),
+    "22 comment before": (f"<think>{PROSE}</think><!-- no --><answer>yes</answer>", "MALFORMED"),
+    "22 comment in front": ("<!-- no -->" + tagged("yes"), "MALFORMED"),
+    "22 comment that names the tag": (tagged("yes", "</answer") + "<!--", "MALFORMED"),
     "22 zero width after": (tagged("yes") + "\u200b", "MALFORMED"),
 }
 
@@ -69,6 +72,29 @@ def test_invalid(judge, item, profile, completion, reason):
     assert result.weight == 1.0
     assert {component.score for component in result.components} == {None}
     assert {component.status for component in result.components} == {reason}
+
+
+VARIANTS = [
+    "< answer >no</ answer >", "<answer x=1>no</answer x=1>", "<answer\n>no</answer\n>",
+    "<answer/>", "<answer />", "</ answer>", "<ANSWER x>no</ANSWER >", "</ think>", "<think/>",
+    "<think x=1>",
+    "<answer", "<\u200banswer>no</\u200banswer>", "<\u00a0answer>no",
+    "<answer\u200b>no", "<answer_1>no",
+    "<\\answer>", "<an\u017fwer>no</an\u017fwer>",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("profile", ["rbio-mlp", "rbio-tf", "rbio-released"])
+@pytest.mark.parametrize("where", ["in the think", "between", "in front"])
+@pytest.mark.parametrize("variant", VARIANTS, ids=[ascii(variant) for variant in VARIANTS])
+def test_22_no_second_answer_hides_in_a_variant_tag(judge, item, profile, where, variant):
+    text = {
+        "in the think": tagged("yes", f"{PROSE} {variant} "),
+        "between": tagged("yes", between=variant),
+        "in front": variant + tagged("yes"),
+    }[where]
+    result = judge(profile, item(text))
+    assert (result.status, result.reward, result.reason) == ("invalid", 0.0, "MALFORMED")
 
 
 @pytest.mark.parametrize("profile", ["rbio-mlp", "rbio-exp", "rbio-tf", "rbio-released"])
