@@ -12,9 +12,12 @@ after it.
 In both, a tag written otherwise (``< answer >``, ``<answer x=1>``, ``</ think>``, ``<answer/>``)
 is malformed wherever it stands, so that no second answer hides in one.
 
+What the chat template writes is not the policy's doing: a leading byte-order mark and a trailing
+run of end tokens (``END_TOKENS``, letter for letter) are taken away, and blanks between tags are
+Unicode's.
+
 Limits: a completion longer than ``max_chars`` is refused unread, so that the work per item is
-bounded; it is linear below that. Other tags are plain text, and so are special tokens
-("<|im_end|>"): decode completions without them.
+bounded; it is linear below that. Other tags and other special tokens are plain text.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ from service.rewards.vocabulary import BLANKS, Vocabulary, contradicts
 from service.rewards.words import count_words
 
 TAG: Final = re.compile(r"<(/?(?:think|answer))>", re.IGNORECASE)
+END_TOKENS: Final = ("<|im_end|>", "<|endoftext|>", "</s>", "<|eot_id|>")
+"""How chat templates end an answer (Qwen, GPT, Llama 2, Llama 3), where they are decoded too."""
 _LOOSE: Final = re.compile(
     r"<[\s/\\\0\u00ad\u200b-\u200f\u2060\ufeff]*(?:think|answer)(?![a-z])", re.IGNORECASE
 )
@@ -73,7 +78,9 @@ def read(item: Item, rules: Extraction, vocabulary: Vocabulary) -> Answer:
     if not text.isascii():
         if _many_marks(text):
             return Answer(Reason.MALFORMED)
-        text = unicodedata.normalize("NFC", text)
+        text = unicodedata.normalize("NFC", text.removeprefix("\ufeff"))
+    if text.rstrip().endswith(END_TOKENS):
+        text = _without_end_tokens(text)
     if rules.max_words and count_words(text) > rules.max_words:
         return Answer(Reason.TOO_LONG, text=text)
     if rules.pattern is not None:
@@ -107,6 +114,22 @@ def text_of(completion: Sequence[Message] | str | None) -> str:
                 return content or ""
             return "".join(part.text for part in content if part.text is not None)
     return ""
+
+
+def _without_end_tokens(text: str) -> str:
+    """``text`` up to the run of end tokens, blanks between them included, that ends it."""
+    end = len(text)
+    while end:
+        if text[end - 1].isspace():
+            end -= 1
+            continue
+        for token in END_TOKENS:
+            if text.endswith(token, 0, end):
+                end -= len(token)
+                break
+        else:
+            break
+    return text[:end]
 
 
 def _many_marks(text: str) -> bool:
@@ -162,7 +185,7 @@ def _structure(tags: list[str], parts: list[str], rules: Extraction) -> Reason:
             return Reason.MALFORMED
         outside = outside[-1:]
     for gap in outside:
-        if gap and gap.strip(BLANKS):
+        if gap and gap.strip():
             return Reason.MALFORMED
     return Reason.OK
 

@@ -21,7 +21,7 @@ from typing import Final
 from service.rewards.core import Label, PerturbationDir, Task
 
 BLANKS: Final = " \t\r\n"
-"""The only characters that may stand around an answer or between tags."""
+"""The only characters that may stand around an answer inside its tags."""
 
 MAX_FORMS: Final = 1000
 """Classes and synonyms of one label task."""

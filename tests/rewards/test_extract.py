@@ -71,6 +71,49 @@ def test_grammar(rules, text, reason):
     assert (answer.label is not None) == (reason == "OK")
 
 
+WHOLE = "<think>a</think> <answer>yes</answer>"
+TEMPLATES = {
+    "byte-order mark": ("\ufeff" + WHOLE, "OK"),
+    "two byte-order marks": ("\ufeff\ufeff" + WHOLE, "MALFORMED"),
+    "mark inside": (WHOLE.replace(" ", "\ufeff"), "MALFORMED"),
+    "no-break space between": (WHOLE.replace(" ", "\u00a0"), "OK"),
+    "form feed between": (WHOLE.replace(" ", "\f"), "OK"),
+    "line separator after": (WHOLE + "\u2028", "OK"),
+    "zero width space between": (WHOLE.replace(" ", "\u200b"), "MALFORMED"),
+    "no-break space in the answer": (WHOLE.replace("yes", "\u00a0yes"), "ANSWER_NOT_IN_VOCABULARY"),
+    "im_end": (WHOLE + "<|im_end|>", "OK"),
+    "endoftext": (WHOLE + "<|endoftext|>", "OK"),
+    "Llama 2": (WHOLE + "</s>", "OK"),
+    "Llama 3": (WHOLE + "<|eot_id|>", "OK"),
+    "several": (WHOLE + "\n<|im_end|>\n<|endoftext|><|endoftext|>\n", "OK"),
+    "other letter case": (WHOLE + "<|IM_END|>", "MALFORMED"),
+    "other token": (WHOLE + "<|im_start|>", "MALFORMED"),
+    "end token and more": (WHOLE + "<|im_end|> or no", "MALFORMED"),
+    "more and end token": (WHOLE + " or no<|im_end|>", "MALFORMED"),
+    "end token in front": ("</s>" + WHOLE, "MALFORMED"),
+    "end token in the answer": (WHOLE.replace("yes", "yes</s>"), "ANSWER_NOT_IN_VOCABULARY"),
+    "second turn": (WHOLE + "<|im_end|>" + WHOLE + "<|im_end|>", "SEVERAL_ANSWERS"),
+    "only end tokens": ("</s>" * 3, "NO_ANSWER"),
+}
+
+
+@pytest.mark.parametrize("rules", [STRICT, RELEASED], ids=["strict", "released"])
+@pytest.mark.parametrize(("text", "reason"), TEMPLATES.values(), ids=TEMPLATES)
+def test_what_the_chat_template_writes(rules, text, reason):
+    if rules is RELEASED and not text.startswith("<think>a</think> "):
+        pytest.skip("the released grammar lets text stand before the answer")
+    assert read(Item(text), rules, YES_NO).reason == reason
+
+
+def test_end_tokens_cost_no_tidiness(profiles, item):
+    rewards = []
+    for text in (WHOLE, WHOLE + "<|im_end|>\n", "\ufeff" + WHOLE):
+        thing = item(text)
+        profile = profiles["rbio-released"]
+        rewards.append(profile.compose(thing, profile.read(thing), ()).reward)
+    assert len(set(rewards)) == 1
+
+
 PROMPTS = {
     "text": ("Answer.\n<think>\n", "OK"),
     "messages": ([{"role": "user", "content": "q"}, {"content": "<think>"}], "OK"),
