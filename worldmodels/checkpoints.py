@@ -86,11 +86,6 @@ class Checkpoint:
         except (OSError, UnicodeDecodeError) as error:
             raise ModelFault(f"{path}: not readable as text ({error})") from error
 
-    def lines(self, file: str) -> list[str]:
-        """The lines of a text file; only line feeds end a line, whatever names hold."""
-        text = self.text(file)
-        return text.removesuffix("\n").split("\n") if text else []
-
     def names(self, file: str) -> list[str]:
         """A JSON file that holds a list of names, at least one."""
         try:

@@ -78,6 +78,19 @@ def _toml(value: object) -> str:
     raise ModelFault(f"manifest: cannot store {value!r} of type {type(value).__name__}")
 
 
+def check_name(name: str) -> None:
+    """Refuse a model's name that addresses and logs cannot show as it is.
+
+    Raises:
+        ModelFault: empty, blanks around it, a slash, or a character that does not print.
+    """
+    if not name or name != name.strip() or "/" in name or not name.isprintable():
+        raise ModelFault(
+            f"{name!r} is no name for a model: give one of printing characters, without '/' and "
+            "without blanks around it (--name)"
+        )
+
+
 def read(path: Path) -> tuple[Manifest, bytes]:
     """Parse ``manifest.toml`` strictly; the bytes are what the checkpoint's digest is taken of.
 
@@ -112,6 +125,10 @@ def _check(path: Path, content: Mapping[str, Any]) -> None:
     for key in _TEXTS:
         if not isinstance(content[key], str) or not content[key]:
             raise ModelFault(f"{path}: {key} must be text, found {content[key]!r}")
+    try:
+        check_name(content["name"])
+    except ModelFault as fault:
+        raise ModelFault(f"{path}: {fault}") from fault
     for key in _LISTS:
         value = content[key]
         if not isinstance(value, list) or not all(isinstance(part, str) for part in value):

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from worldmodels import checkpoints, embeddings
+from worldmodels import checkpoints, embeddings, manifest
 from worldmodels.core import ModelFault
 from worldmodels.embeddings import Embeddings
 from worldmodels.genes import GeneResolver
@@ -100,6 +100,7 @@ def pair_mlp(
     """
     console = Console(soft_wrap=True, highlight=False)
     checkpoints.refuse_target(out, force=force)
+    manifest.check_name(name or out.resolve().name)
     table = tables.read(
         [*de, *(more or [])],
         relation=relation.value,
@@ -121,7 +122,7 @@ def pair_mlp(
         pairs, lost = training.match(table, vectors, resolver)
         _tell_lost(lost, len(table), console)
         fitted = _fit(pairs, vectors, settings)
-        manifest = factoring.describe(
+        stated = factoring.describe(
             fitted,
             settings,
             name=name or out.resolve().name,
@@ -131,7 +132,7 @@ def pair_mlp(
             licence=licence,
             any_cell_line=any_cell_line,
         )
-        done = factoring.save(out, fitted, vectors, table, resolver, manifest, force=force)
+        done = factoring.save(out, fitted, vectors, table, resolver, stated, force=force)
     _show(done, console)
 
 
@@ -158,6 +159,7 @@ def measured(
     """
     console = Console(soft_wrap=True, highlight=False)
     checkpoints.refuse_target(out, force=force)
+    manifest.check_name(name or out.resolve().name)
     with _interruptible(console):
         read = tables.read(
             [*table, *(more or [])], relation=relation.value, cell_line=cell_line, alpha=alpha

@@ -119,6 +119,16 @@ def test_mistakes_are_one_message(tmp_path: Path, arguments: list[str], says: st
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.parametrize("command", [["pair-mlp", "--de"], ["measured", "--table"]], ids="".join)
+@pytest.mark.parametrize("name", ["a/b", "a\nb", "\x1b[2J"], ids=ascii)
+def test_a_name_that_cannot_be_shown_is_told_before_training(
+    tmp_path: Path, command: list[str], name: str
+) -> None:
+    run = _run(*command, "nowhere.csv", "--out", tmp_path / "m", "--name", name)
+    assert isinstance(run.exception, ModelFault)
+    assert "is no name for a model" in str(run.exception)
+
+
 def test_a_folder_in_the_way_is_told_before_training(tmp_path: Path, npz: Path) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "thesis.txt").write_text("ten years")

@@ -14,13 +14,13 @@ from worldmodels.checkpoints import Checkpoint, Manifest
 from worldmodels.core import ModelFault
 
 STATED = Manifest(
-    name='odd "name"\n\x7f€',
+    name='odd "name" €',
     family="fake",
     version="1.2",
     relations=("perturbation.de",),
     contexts=("k562", "hepg2"),
     licence="CC0",
-    training="generated",
+    training="tab\there\n\x7f€",
     calibration={"kind": "isotonic", "x": [0.0, 1e-7], "y": [0.25, 1.0]},
     metrics={"auroc": 0.75, "n": 3.0},
     options={"hidden": 64, "balanced": True, "why": "tab\there", "parts": ["a", "b"]},
@@ -54,8 +54,7 @@ def test_what_is_written_is_read(made: Checkpoint) -> None:
         for name, array in ARRAYS.items():
             assert arrays[name].dtype == array.dtype
             np.testing.assert_array_equal(arrays[name], array)
-    assert again.lines("names.txt") == ["a", "b\x85c"]
-    assert again.lines("empty.txt") == []
+    assert again.text("names.txt") == "a\nb\x85c\n"
     assert again.names("names.json") == ["a"]
     assert {path.name for path in made.path.parent.iterdir()} == {"model"}, "nothing temporary"
 
@@ -115,6 +114,11 @@ DAMAGES: list[tuple[str, Callable[[Path], object], str]] = [
         "context-not-canonical",
         lambda p: _replace(p / "manifest.toml", '"hepg2"', '"Hep G2"'),
         "expected 'hepg2'",
+    ),
+    (
+        "name-of-several-lines",
+        lambda p: _replace(p / "manifest.toml", "odd ", "odd\\n"),
+        "is no name for a model",
     ),
     (
         "metric-not-number",
@@ -212,6 +216,17 @@ def test_what_cannot_be_written_leaves_nothing(
 ) -> None:
     with pytest.raises(ModelFault, match=says):
         checkpoints.write(tmp_path / "model", STATED, **parts)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " m", "m\n", "a/b", "a\nb", "a\0b", "\x1b[31mred", "\u202em", "\ud800", "a\u2028b"],
+    ids=ascii,
+)
+def test_names_that_cannot_be_shown_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ModelFault, match=r"name|half a character"):
+        checkpoints.write(tmp_path / "m", dataclasses.replace(STATED, name=name))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -40,7 +40,7 @@ from worldmodels.registry import Source
 FAMILY: Final = "coexpression"
 RELATION: Final = "gene.coexpression"
 TENSORS: Final = "coexpression.safetensors"
-GENES: Final = "genes.txt"
+GENES: Final = "genes.json"
 MATRIX: Final = "n"
 BASELINE: Final = "p0"
 
@@ -57,7 +57,7 @@ class Coexpression:
             ModelFault: the checkpoint is of another family, or its parts do not fit together.
         """
         checkpoint.check_family(FAMILY)
-        names = checkpoint.lines(GENES)
+        names = checkpoint.names(GENES)
         matrix, baseline = _arrays(checkpoint, len(names))
         self._names = names
         self._vocabulary = Vocabulary(names, range(len(names)), genes)

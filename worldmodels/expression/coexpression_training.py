@@ -9,6 +9,7 @@ options and seed give the same bytes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodels import checkpoints
+from worldmodels import manifest as manifests
 from worldmodels.checkpoints import Checkpoint, Manifest
 from worldmodels.core import ModelFault, canonical_context
 from worldmodels.expression.annotated import opened
@@ -57,8 +59,7 @@ class Recipe:
     """What the cells are; ``""``: the file's name."""
 
     def __post_init__(self) -> None:
-        if not self.name:
-            raise ModelFault("the model needs a name")
+        manifests.check_name(self.name)
         if self.context and not canonical_context(self.context):
             raise ModelFault(f"context {self.context!r} holds no Latin letter or digit")
 
@@ -101,7 +102,7 @@ def train(
         out,
         _manifest(found, recipe, scale, calibrated),
         tensors={TENSORS: {MATRIX: matrix, BASELINE: _baseline(matrix, calibrated)}},
-        texts={GENES: "".join(f"{name}\n" for name in found.genes)},
+        texts={GENES: json.dumps(list(found.genes))},
         force=force,
     )
     report("writing", 1.0)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +60,7 @@ def test_specification_comes_from_the_manifest(model: WorldModel, folder: Path) 
 
 
 def test_every_pair_is_its_entry_of_the_matrix(model: WorldModel, folder: Path) -> None:
-    names = checkpoints.read(folder).lines(GENES)
+    names = checkpoints.read(folder).names(GENES)
     arrays = checkpoints.read(folder).arrays(TENSORS)
     pairs = [(a, b) for a in range(160) for b in range(160) if a != b]
     found = model.predict(ask(*((names[a], names[b]) for a, b in pairs)))
@@ -134,6 +137,20 @@ def test_examples_are_pairs_of_different_genes_however_many(model: WorldModel) -
     assert len(set(zip(queries.subjects, queries.objects, strict=True))) == 160 * 159
 
 
+def test_any_name_that_a_gene_may_have_is_served(
+    anndata_of: Callable[..., Any], tmp_path: Path
+) -> None:
+    odd = ["A\nB", 'quote"', "tab\t", "β\u2028", "\\"]
+    rng = np.random.default_rng(0)
+    rate = np.where(rng.random((300, 1)) < 0.4, rng.uniform(0.3, 2.0, 60), 0.3)
+    data = anndata_of(rng.poisson(rate).astype(np.float32), [*odd, *(f"G{i}" for i in range(55))])
+    train(data, tmp_path / "m", Recipe(name="m"))
+    model = load(Source(family="coexpression", name="m", path=tmp_path / "m"), AS_THEY_ARE)
+    found = model.predict(ask(*((name, "G1") for name in odd), context=""))
+    assert found.status.tolist() == [Status.OK] * len(odd)
+    assert model.spec.vocabulary == 60
+
+
 def test_other_relations_are_refused(model: WorldModel) -> None:
     with pytest.raises(ModelFault, match=r"answers gene.coexpression, not 'perturbation.de'"):
         model.predict(Queries("perturbation.de", ["G1"], ["G2"], [""]))
@@ -190,9 +207,9 @@ def rewritten(folder: Path, out: Path, **parts: object) -> Path:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        pytest.param({"genes": "G1\nG2\n"}, r"should be float16 of shape \(2, 2\)", id="genes"),
-        pytest.param({"genes": "G1\n"}, "lists 1 genes, and a pair needs 2", id="one-gene"),
-        pytest.param({"genes": "G1\n" * 160}, "lists 'G1' twice", id="repeated-gene"),
+        pytest.param({"genes": '["G1", "G2"]'}, r"should be float16 of shape \(2, 2\)", id="genes"),
+        pytest.param({"genes": '["G1"]'}, "lists 1 genes, and a pair needs 2", id="one-gene"),
+        pytest.param({"genes": json.dumps(["G1"] * 160)}, "lists 'G1' twice", id="repeated-gene"),
         pytest.param({MATRIX: None}, "n should be .* and is missing", id="no-matrix"),
         pytest.param({MATRIX: np.zeros((160, 160))}, "and is float64", id="other-type"),
         pytest.param({BASELINE: np.zeros(3, np.float32)}, r"of shape \(3,\)", id="other-shape"),

@@ -119,6 +119,8 @@ def test_choices_that_the_file_does_not_offer(
         pytest.param(lambda: Choice(min_cells=0), id="no-min-cells"),
         pytest.param(lambda: Choice(max_genes=1), id="one-gene"),
         pytest.param(lambda: Recipe(name=""), id="no-name"),
+        pytest.param(lambda: Recipe(name="a/b"), id="name-with-a-slash"),
+        pytest.param(lambda: Recipe(name="a\nb"), id="name-of-two-lines"),
         pytest.param(lambda: Recipe(name="m", context="…"), id="context-of-nothing"),
     ],
 )

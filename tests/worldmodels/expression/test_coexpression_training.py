@@ -78,7 +78,7 @@ def test_every_layout_gives_the_same_matrix(
         data.file.close()
     arrays = checkpoint.arrays(TENSORS)
     np.testing.assert_array_equal(arrays[MATRIX], expected(values()))
-    assert checkpoint.lines(GENES) == [f"G{i}" for i in range(COLUMNS)]
+    assert checkpoint.names(GENES) == [f"G{i}" for i in range(COLUMNS)]
     np.testing.assert_allclose(
         arrays[BASELINE], np.nanmean(expected(values()).astype(float), axis=0), rtol=1e-6
     )
@@ -114,11 +114,11 @@ def test_rare_genes_go_first_then_the_least_detected(tmp_path: Path, anndata_of:
     table[:9, 6] = 1  # one cell below the default
     notes: list[str] = []
     checkpoint = built(anndata_of(table), tmp_path / "a", notes)
-    assert {"G5", "G6"} & set(checkpoint.lines(GENES)) == {"G5"}
+    assert {"G5", "G6"} & set(checkpoint.names(GENES)) == {"G5"}
     assert notes[0] == "1 genes detected in fewer than 10 cells were left out"
     fewer = built(anndata_of(table), tmp_path / "b", notes, max_genes=12, min_cells=3)
     most = np.sort(np.argsort(-(table > 0).sum(0), kind="stable")[:12])
-    assert fewer.lines(GENES) == [f"G{i}" for i in most]
+    assert fewer.names(GENES) == [f"G{i}" for i in most]
     assert "28 genes beyond the 12 most detected were left out (--max-genes)" in notes
     assert fewer.manifest.options["notes"] == notes[-2:-1]
 
@@ -158,9 +158,9 @@ def test_symbols_come_from_a_column(tmp_path: Path, anndata_of: Make) -> None:
     data.var["feature_name"] = symbols
     notes: list[str] = []
     named = built(data, tmp_path / "a", notes, gene_column="feature_name")
-    assert named.lines(GENES) == [s for s in symbols if s]
+    assert named.names(GENES) == [s for s in symbols if s]
     assert notes[0] == "1 columns have no gene name and were left out"
-    assert built(data, tmp_path / "b", gene_column="_index").lines(GENES) == ids
+    assert built(data, tmp_path / "b", gene_column="_index").names(GENES) == ids
 
 
 def test_calibration_holds_on_genes_it_has_not_seen(planted_file: Path, tmp_path: Path) -> None:
