@@ -159,17 +159,28 @@ Truth = SoftLabels | str | bool | float | list[Any] | None
 
 
 class ContentPart(msgspec.Struct, frozen=True):
-    """One part of a message's content; parts without text (images, tool calls) are skipped."""
+    """One part of a message's content; parts without text (images, tool calls) are skipped.
+
+    Reasoning is the ``thinking`` of a part of type ``thinking`` (a text, or parts of text), and
+    the ``text`` of a part of type ``reasoning``.
+    """
 
     type: str = "text"
     text: str | None = None
+    thinking: str | list[ContentPart] | None = None
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A chat message. Of a list of messages the last assistant message is the completion."""
+    """A chat message. Of a list of messages the last assistant message is the completion.
+
+    Servers that split reasoning from answers send it as ``reasoning_content`` or ``reasoning``
+    (the first that is not empty counts): it is read as the think block in front of the content.
+    """
 
     role: str = "assistant"
     content: str | list[ContentPart] | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
 
 
 class Item(msgspec.Struct, forbid_unknown_fields=True):

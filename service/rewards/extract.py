@@ -12,6 +12,9 @@ after it.
 In both, a tag written otherwise (``< answer >``, ``<answer x=1>``, ``</ think>``, ``<answer/>``)
 is malformed wherever it stands, so that no second answer hides in one.
 
+Reasoning that a server keeps apart (``reasoning_content``, thinking parts) becomes the think block
+in front of the answer; a tag in it is malformed, as it would be there.
+
 What the chat template writes is not the policy's doing: a leading byte-order mark and a trailing
 run of end tokens (``END_TOKENS``, letter for letter) are taken away, and blanks between tags are
 Unicode's.
@@ -29,7 +32,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from service.rewards.core import Answer, Item, Message, Reason
+from service.rewards.core import Answer, ContentPart, Item, Message, Reason
 from service.rewards.vocabulary import BLANKS, Vocabulary, contradicts
 from service.rewards.words import count_words
 
@@ -75,6 +78,8 @@ def read(item: Item, rules: Extraction, vocabulary: Vocabulary) -> Answer:
     text = completion if isinstance(completion, str) else text_of(completion)
     if len(text) > rules.max_chars:
         return Answer(Reason.TOO_LONG)
+    if not isinstance(completion, str) and _tags_in_reasoning(completion):
+        return Answer(Reason.MALFORMED, text=text)
     if not text.isascii():
         if _many_marks(text):
             return Answer(Reason.MALFORMED)
@@ -104,16 +109,48 @@ def read(item: Item, rules: Extraction, vocabulary: Vocabulary) -> Answer:
 
 
 def text_of(completion: Sequence[Message] | str | None) -> str:
-    """A completion as one string: of messages, the last of the assistant's; "" where none is."""
+    """A completion as one string: of messages, the last of the assistant's; "" where none is.
+
+    Reasoning that is kept apart stands in a think block of its own.
+    """
     if completion is None or isinstance(completion, str):
         return completion or ""
-    for message in reversed(completion):
+    return "".join(f"<think>{text}</think>" if apart else text for apart, text in said(completion))
+
+
+def said(messages: Sequence[Message] | None) -> list[tuple[bool, str]]:
+    """What the last assistant message says: (whether it is reasoning kept apart, text) in turn."""
+    for message in reversed(messages or ()):
         if message.role == "assistant":
-            content = message.content
-            if content is None or isinstance(content, str):
-                return content or ""
-            return "".join(part.text for part in content if part.text is not None)
-    return ""
+            break
+    else:
+        return []
+    pieces = [(True, message.reasoning_content or message.reasoning or "")]
+    content = message.content
+    if isinstance(content, str):
+        pieces.append((False, content))
+    elif content is not None:
+        pieces += [_part(part) for part in content]
+    joined: list[tuple[bool, str]] = []
+    for apart, text in pieces:
+        if text and joined and joined[-1][0] == apart:
+            joined[-1] = (apart, joined[-1][1] + text)
+        elif text:
+            joined.append((apart, text))
+    return joined
+
+
+def _part(part: ContentPart) -> tuple[bool, str]:
+    if part.type == "thinking":
+        thinking = part.thinking
+        if isinstance(thinking, list):
+            thinking = "".join(inner.text or "" for inner in thinking)
+        return True, thinking or ""
+    return part.type == "reasoning", part.text or ""
+
+
+def _tags_in_reasoning(messages: Sequence[Message] | None) -> bool:
+    return any(apart and _LOOSE.search(text) for apart, text in said(messages))
 
 
 def _without_end_tokens(text: str) -> str:

@@ -97,12 +97,11 @@ TEMPLATES = {
 }
 
 
-@pytest.mark.parametrize("rules", [STRICT, RELEASED], ids=["strict", "released"])
 @pytest.mark.parametrize(("text", "reason"), TEMPLATES.values(), ids=TEMPLATES)
-def test_what_the_chat_template_writes(rules, text, reason):
-    if rules is RELEASED and not text.startswith("<think>a</think> "):
-        pytest.skip("the released grammar lets text stand before the answer")
-    assert read(Item(text), rules, YES_NO).reason == reason
+def test_what_the_chat_template_writes(text, reason):
+    assert read(Item(text), STRICT, YES_NO).reason == reason
+    if text.startswith(WHOLE):  # before the answer, the released grammar lets any text stand
+        assert read(Item(text), RELEASED, YES_NO).reason == reason
 
 
 def test_end_tokens_cost_no_tidiness(profiles, item):
@@ -142,13 +141,82 @@ INGRESS = {
         [{"content": [{"text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}]}],
         "ab",
     ),
-}
+    "reasoning_content": ([{"reasoning_content": "a", "content": "b"}], "<think>a</think>b"),
+    "reasoning": ([{"reasoning": "a", "content": "b"}], "<think>a</think>b"),
+    "both keys": ([{"reasoning_content": "a", "reasoning": "a", "content": "b"}],
+                  "<think>a</think>b"),
+    "empty reasoning": ([{"reasoning_content": "", "reasoning": None, "content": "b"}], "b"),
+    "thinking part": (
+        [{"content": [{"type": "thinking", "thinking": "a"}, {"type": "text", "text": "b"}]}],
+        "<think>a</think>b",
+    ),
+    "thinking in parts": (
+        [{"content": [{"type": "thinking", "thinking": [{"text": "a"}, {"text": "c"}]},
+                      {"text": "b"}]}],
+        "<think>ac</think>b",
+    ),
+    "reasoning part": ([{"content": [{"type": "reasoning", "text": "a"}, {"text": "b"}]}],
+                       "<think>a</think>b"),
+    "thinking in a row": (
+        [{"content": [{"type": "thinking", "thinking": "a"}, {"type": "tool_use"},
+                      {"type": "thinking", "thinking": "c"}, {"text": "b"}]}],
+        "<think>ac</think>b",
+    ),
+    "thinking after": (
+        [{"content": [{"text": "b"}, {"type": "thinking", "thinking": "a"}]}], "b<think>a</think>"
+    ),
+    "reasoning of an earlier message": (
+        [{"reasoning_content": "a", "content": "b"}, {"role": "user", "content": "c"},
+         {"content": "d"}],
+        "d",
+    ),
+    "only reasoning": ([{"reasoning_content": "a", "content": None}], "<think>a</think>"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("completion", "text"), INGRESS.values(), ids=INGRESS)
 def test_ingress(completion, text):
     item = msgspec.convert({"completion": completion}, Item)
     assert text_of(item.completion) == text
+
+
+APART = {
+    "reasoning apart": ("a", "<answer>yes</answer>", "OK"),
+    "blank before the answer": ("a", "\n\n<answer>yes</answer>", "OK"),
+    "less than": ("p < 0.05", "<answer>yes</answer>", "OK"),
+    "blank reasoning": (" \n", "<answer>yes</answer>", "MALFORMED"),
+    "answer in the reasoning alone": ("a <answer>yes</answer>", "", "MALFORMED"),
+    "closes and answers": ("a</think><answer>yes</answer>", "", "MALFORMED"),
+    "closes, answers, opens": ("a</think><answer>yes</answer><think>", "", "MALFORMED"),
+    "closes and opens": ("a</think><think>b", "<answer>yes</answer>", "MALFORMED"),
+    "own tags": ("<think>a</think>", "<answer>yes</answer>", "MALFORMED"),
+    "half a tag": ("a <answer", ">no</answer><answer>yes</answer>", "MALFORMED"),
+    "variant tag": ("a < answer >no", "<answer>yes</answer>", "MALFORMED"),
+    "reasoning twice": ("a", "<think>b</think><answer>yes</answer>", "MALFORMED"),
+    "second answer": ("a", "<answer>yes</answer><answer>no</answer>", "SEVERAL_ANSWERS"),
+    "no answer": ("so yes", "yes", "NO_ANSWER"),
+}
+
+
+@pytest.mark.parametrize(("reasoning", "content", "reason"), APART.values(), ids=APART)
+def test_reasoning_that_is_kept_apart(reasoning, content, reason):
+    thinking = {"type": "thinking", "thinking": reasoning}
+    for message in (
+        {"reasoning_content": reasoning, "content": content},
+        {"content": [thinking, {"type": "text", "text": content}]},
+    ):
+        item = msgspec.convert({"completion": [message]}, Item)
+        answer = read(item, STRICT, YES_NO)
+        assert answer.reason == reason
+        if reason == "OK":
+            assert answer.think == reasoning
+
+
+@pytest.mark.parametrize("reasoning", ["a</think> so <think>b", "<answer>no</answer>", "</think"])
+def test_reasoning_kept_apart_holds_no_tag_in_the_released_grammar_either(reasoning):
+    message = {"reasoning_content": reasoning, "content": "<answer>yes</answer>"}
+    item = msgspec.convert({"completion": [message]}, Item)
+    assert read(item, RELEASED, YES_NO).reason == "MALFORMED"
 
 
 CONCLUSIONS = {
