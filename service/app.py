@@ -124,7 +124,7 @@ def _hosted(
 ) -> Iterator[Hosted]:
     entries = list(settings.models)
     if settings.starter.enabled:
-        _build_starter(settings.starter.path, report)
+        _build_starter(settings.starter.path, genes, report)
         entries.insert(0, Model(path=settings.starter.path))
     for entry in entries:
         started = time.perf_counter()
@@ -156,15 +156,24 @@ def open_model(entry: Model, genes: GeneResolver) -> WorldModel:
 def prepare(settings: Settings) -> None:
     """What must be done once before several workers start: the starter model."""
     if settings.starter.enabled:
-        _build_starter(settings.starter.path, lambda line: log.info(line))
+        _build_starter(settings.starter.path, gene_resolver(settings), lambda line: log.info(line))
 
 
-def _build_starter(folder: Path, report: Callable[[str], None]) -> None:
-    """Build the starter model once, in a child: scanpy's import costs memory we need not carry."""
-    if (folder / "manifest.toml").exists():
-        return
-    report(f"building the starter model in {folder} from scanpy's pbmc68k_reduced (once, ~20 s)")
+def _build_starter(folder: Path, genes: GeneResolver, report: Callable[[str], None]) -> None:
+    """Build the starter model once, and anew if it is damaged or of another version.
+
+    In a child: scanpy's import costs memory that the server need not carry.
+    """
     command = [sys.executable, "-W", "ignore", "-m", "worldmodels.expression.starter", str(folder)]
+    if (folder / "manifest.toml").exists():
+        try:
+            registry.open_folder(folder, genes=genes)
+        except ModelFault as fault:
+            report(f"the starter model does not load ({fault}); building it anew")
+            command.append("--force")
+        else:
+            return
+    report(f"building the starter model in {folder} from scanpy's pbmc68k_reduced (once)")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         tail = "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:])

@@ -103,6 +103,18 @@ def test_a_stuck_model_does_not_keep_the_process_alive(own_server: ServerProcess
         assert stuck.exception() is not None or stuck.result().status_code >= 500
 
 
+def test_a_damaged_starter_is_built_anew(tmp_path: Path) -> None:
+    first = ServerProcess(tmp_path).start()
+    first.stop()
+    (tmp_path / "models" / "starter" / "manifest.toml").write_text("schema = 1\n")
+    again = ServerProcess(tmp_path).start()
+    try:
+        assert "building it anew" in again.log()
+        assert httpx.get(f"{again.url}/readyz").json()["models"] == ["starter"]
+    finally:
+        again.stop()
+
+
 def test_redis_that_comes_up_after_the_server_is_used(
     own_server: ServerProcess, own_redis: RedisProcess
 ) -> None:

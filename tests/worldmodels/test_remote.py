@@ -213,8 +213,15 @@ def say(name, value):
         (say("genes", "another.tsv"), "resolves genes by 'another.tsv' now"),
     ],
     ids=[
-        "short-p", "short-status", "short-p0", "status", "nan", "beyond-1", "p-without-ok",
-        "digest", "gene-table",
+        "short-p",
+        "short-status",
+        "short-p0",
+        "status",
+        "nan",
+        "beyond-1",
+        "p-without-ok",
+        "digest",
+        "gene-table",
     ],  # fmt: skip
 )
 def test_an_answer_that_is_none_is_refused(server, model, twist, words):

@@ -58,12 +58,13 @@ def build(out: Path, report: Report = silent, *, force: bool = False) -> Checkpo
 
 
 def main(arguments: list[str]) -> int:
-    """``python -m worldmodels.expression.starter OUT``; 0, or 2 and the reason on stderr."""
-    if len(arguments) != 1:
-        print("usage: python -m worldmodels.expression.starter OUT", file=sys.stderr)
+    """``python -m worldmodels.expression.starter OUT [--force]``; 0, or 2 and why on stderr."""
+    out, *options = arguments or [""]
+    if not out or options not in ([], ["--force"]):
+        print("usage: python -m worldmodels.expression.starter OUT [--force]", file=sys.stderr)
         return 2
     try:
-        checkpoint = build(Path(arguments[0]))
+        checkpoint = build(Path(out), force=bool(options))
     except ModelFault as fault:
         print(fault, file=sys.stderr)
         return 2
