@@ -19,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from service.commands.train_interruption import interruptible
 from worldmodels.checkpoints import Checkpoint
 from worldmodels.expression import starter as starter_model
 from worldmodels.expression.coexpression_training import Recipe, Report, train
@@ -27,6 +28,7 @@ from worldmodels.expression.detections import MAX_GENES, Choice
 Force = Annotated[bool, typer.Option("--force", help="Replace the checkpoint that is there.")]
 
 
+@interruptible
 def coexpression(
     data: Annotated[Path, typer.Argument(help="An .h5ad file: counts, or their logarithms.")],
     out: Annotated[Path, typer.Option(help="Folder to write the model to.")],
@@ -91,6 +93,7 @@ def coexpression(
     _summarise(checkpoint)
 
 
+@interruptible
 def starter(
     out: Annotated[Path, typer.Option(help="Folder to write the model to.")] = Path(
         "models/starter"

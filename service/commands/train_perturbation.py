@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from service.commands.train_interruption import interruptible
 from worldmodels import checkpoints, embeddings, manifest
 from worldmodels.core import ModelFault
 from worldmodels.embeddings import Embeddings
@@ -57,6 +56,7 @@ Alpha = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace the checkpoint that is there.")]
 
 
+@interruptible
 def pair_mlp(
     de: Annotated[
         list[Path], typer.Option("--de", help="Table of perturbation, gene, label; repeatable.")
@@ -117,25 +117,25 @@ def pair_mlp(
         balanced=balanced,
         calibration=calibration.value,
     )
-    with _interruptible(console):
-        vectors, resolver = _vectors(embeddings_file, graphs, genes, seed, console)
-        pairs, lost = training.match(table, vectors, resolver)
-        _tell_lost(lost, len(table), console)
-        fitted = _fit(pairs, vectors, settings)
-        stated = factoring.describe(
-            fitted,
-            settings,
-            name=name or out.resolve().name,
-            version=version,
-            relation=relation.value,
-            training=f"{len(pairs):,} rows of {table.source}; vectors of {vectors.source}",
-            licence=licence,
-            any_cell_line=any_cell_line,
-        )
-        done = factoring.save(out, fitted, vectors, table, resolver, stated, force=force)
+    vectors, resolver = _vectors(embeddings_file, graphs, genes, seed, console)
+    pairs, lost = training.match(table, vectors, resolver)
+    _tell_lost(lost, len(table), console)
+    fitted = _fit(pairs, vectors, settings)
+    stated = factoring.describe(
+        fitted,
+        settings,
+        name=name or out.resolve().name,
+        version=version,
+        relation=relation.value,
+        training=f"{len(pairs):,} rows of {table.source}; vectors of {vectors.source}",
+        licence=licence,
+        any_cell_line=any_cell_line,
+    )
+    done = factoring.save(out, fitted, vectors, table, resolver, stated, force=force)
     _show(done, console)
 
 
+@interruptible
 def measured(
     table: Annotated[
         list[Path], typer.Option("--table", help="CSV, TSV or Parquet; may be repeated.")
@@ -160,20 +160,19 @@ def measured(
     console = Console(soft_wrap=True, highlight=False)
     checkpoints.refuse_target(out, force=force)
     manifest.check_name(name or out.resolve().name)
-    with _interruptible(console):
-        read = tables.read(
-            [*table, *(more or [])], relation=relation.value, cell_line=cell_line, alpha=alpha
-        )
-        done = measured_model.build(
-            out,
-            read,
-            _resolver(genes),
-            name=name or out.resolve().name,
-            version=version,
-            relation=relation.value,
-            licence=licence,
-            force=force,
-        )
+    read = tables.read(
+        [*table, *(more or [])], relation=relation.value, cell_line=cell_line, alpha=alpha
+    )
+    done = measured_model.build(
+        out,
+        read,
+        _resolver(genes),
+        name=name or out.resolve().name,
+        version=version,
+        relation=relation.value,
+        licence=licence,
+        force=force,
+    )
     _show(done, console)
 
 
@@ -242,12 +241,3 @@ def _show(done: checkpoints.Checkpoint, console: Console) -> None:
         console.print(f"calibration: {note}", markup=False)
     contexts = ", ".join(done.manifest.contexts) or "any cell line"
     console.print(f"{done.manifest.name} ({contexts}) in {done.path}, digest {done.digest[:19]}…")
-
-
-@contextmanager
-def _interruptible(console: Console) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        console.print("stopped; nothing was written")
-        raise typer.Exit(130) from None

@@ -11,7 +11,6 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from screens import graphs, screen, vectors
-from service.commands import train_perturbation
 from service.commands.train_perturbation import measured, pair_mlp
 from worldmodels import calibration, checkpoints, registry
 from worldmodels.core import ModelFault, Queries
@@ -135,22 +134,6 @@ def test_a_folder_in_the_way_is_told_before_training(tmp_path: Path, npz: Path) 
     how = ["--embeddings", npz, "--force"]
     run = _run("pair-mlp", "--de", "nowhere.csv", "--out", tmp_path / "m", *how)
     assert "not a checkpoint and is left alone" in str(run.exception)
-
-
-def test_an_interrupt_leaves_nothing(
-    tmp_path: Path, npz: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(train_perturbation.Progress, "update", interrupt)
-    before = set(tmp_path.iterdir())
-    run = _run(
-        "pair-mlp", "--de", screen(tmp_path)[0], "--out", tmp_path / "m", "--embeddings", npz
-    )
-    assert run.exit_code == 130
-    assert "nothing was written" in run.stdout
-    assert {path.name for path in set(tmp_path.iterdir()) - before} <= {"K562-de.csv"}
 
 
 def test_measured(tmp_path: Path) -> None:
