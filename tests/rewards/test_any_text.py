@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+import time
 import unicodedata
 
 import pytest
@@ -144,6 +145,18 @@ def test_work_grows_no_faster_than_length(profiles, item, name):
             profile.compose(thing, profile.read(thing), ())
         work.append(counted.lines)
     assert work[1] <= 10 * work[0]
+
+
+def test_long_keywords_of_one_letter_are_cheap(profiles, item):
+    profile = profiles["rbio-released"]
+    keywords = ["a" * length for length in range(137, 201)]
+    thing = item(f"<think>{'a' * 32_000}</think><answer>yes</answer>", keywords=keywords)
+    answer = profile.read(thing)
+    profile.compose(thing, answer, ())  # caches of expressions are warm
+    started = time.process_time()
+    result = profile.compose(thing, answer, ())
+    assert time.process_time() - started < 0.35  # about 0.05 s; 1 s where each place is compared
+    assert result.components[2].score == 0.0
 
 
 @pytest.mark.parametrize("size", [32_769, 1_000_000], ids=["one too many", "1 MB"])

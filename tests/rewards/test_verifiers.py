@@ -244,6 +244,10 @@ NAMES = {
     "hyphens bound": ("CALR", "in CALR-deficient cells", True),
     "brackets bound": ("CALR", "calreticulin (CALR)", True),
     "underscore does not": ("CALR", "CALR_2", False),
+    "later as a token": ("CALR", "CALR2 and xCALR and CALR", True),
+    "Chinese bounds": ("CALR", "影响CALR的", True),
+    "Cyrillic joins": ("CALR", "яCALR", False),
+    "Chinese name": ("应激", "细胞应激反应", True),
     "phrase": ("protein folding", "it slows Protein Folding down", True),
     "unknown gene stands for itself": ("XYZ9", "loss of xyz9", True),
 }

@@ -3,12 +3,14 @@
 As released by rbio (share of the keywords that occur in the think text), except that a keyword
 counts only as a whole token ("AR" is not in "PARP1"), only where the reasoning is prose (at least
 ``min_prose`` different words besides the keywords; a bare list of them earns nothing), and also
-under the gene's other names. Letter case is ignored where a name cannot be an English word, so
-that "aars" and "calreticulin" count while "was" does not name WAS; other names of one or two
-letters are left out ("KD" is an alias of AR and a knockdown in every abstract).
+under the gene's other names. A word has three letters or more, or is one Chinese, Japanese or
+Korean character; such characters bound tokens as blanks do, for these scripts set none. Letter
+case is ignored where a name cannot be an English word, so that "aars" and "calreticulin" count
+while "was" does not name WAS; other names of one or two letters are left out ("KD" is an alias of
+AR and a knockdown in every abstract).
 
 ``keywords: null`` is no opinion (NO_KEYWORDS); an explicit empty list is 1.0 as released. What the
-reasoning says *about* a gene is not looked at.
+reasoning says *about* a gene is not looked at, nor whether its words mean anything.
 """
 
 from __future__ import annotations
@@ -33,8 +35,9 @@ MAX_CHARS: Final = 200
 class MentionOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of a ``mention`` component."""
 
-    min_prose: Annotated[int, msgspec.Meta(ge=0)] = 5
-    """Different words besides the keywords that make reasoning prose."""
+    min_prose: Annotated[int, msgspec.Meta(ge=0)] = 1
+    """Different words besides the keywords that make reasoning prose. One is what the shortest
+    honest sentence has ("AARS affects CALR.")."""
 
 
 class Names(NamedTuple):
@@ -116,20 +119,30 @@ def could_be_english(form: str) -> bool:
 def mentions(names: Names, think: str, lower: str) -> bool:
     """Whether a text names a keyword under any of its forms."""
     for form in names.verbatim:
-        if form in think and _token(form).search(think):
+        if _stands(form, think):
             return True
     for form in names.folded:  # noqa: SIM110 - three times slower as a generator
-        if form in lower and _token(form).search(lower):
+        if _stands(form, lower):
             return True
     return False
+
+
+def _stands(form: str, text: str) -> bool:
+    """Whether ``form`` is a token of ``text``. Most often its first occurrence tells."""
+    at = text.find(form)
+    if at < 0:
+        return False
+    before, after = text[at - 1 : at], text[at + len(form) : at + len(form) + 1]
+    if not (before.isalnum() or before == "_" or after.isalnum() or after == "_"):
+        return True
+    return _token(form).search(text, at) is not None
 
 
 def is_prose(lower: str, names: list[Names], minimum: int) -> bool:
     """Whether a lower-cased text holds ``minimum`` different words besides the keywords' names."""
     own: frozenset[str] = frozenset().union(*[name.words for name in names])
-    return _different(lower[:_BEGINNING].split(), own, minimum) or _different(
-        _WORD.findall(lower), own, minimum
-    )
+    ordinary = [word for word in lower[:_BEGINNING].split() if word.isascii() and word.isalpha()]
+    return _different(ordinary, own, minimum) or _different(_WORD.findall(lower), own, minimum)
 
 
 def _different(words: list[str], own: frozenset[str], minimum: int) -> bool:
@@ -137,7 +150,7 @@ def _different(words: list[str], own: frozenset[str], minimum: int) -> bool:
     for word in words:
         if len(seen) >= minimum:
             break
-        if word.isalpha() and word not in own:
+        if word not in own and (len(word) > 2 or word >= _FIRST):
             seen.add(word)
     return len(seen) >= minimum
 
@@ -145,11 +158,22 @@ def _different(words: list[str], own: frozenset[str], minimum: int) -> bool:
 _BEGINNING: Final = (
     400  # characters that settle it for ordinary prose, without a regular expression
 )
-_WORD: Final = re.compile(r"[^\W\d_]+")
+_FIRST: Final = "\u3005"
+_NO_BLANKS: Final = (
+    _FIRST + "-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+"""Letters of scripts that set no blanks between words and names: Han, kana, Hangul."""
+_JOINS: Final = rf"[^\W{_NO_BLANKS}]"
+_WORD: Final = re.compile(rf"[^\W\d_{_NO_BLANKS}]+|[{_NO_BLANKS}]")
 
 
 @functools.lru_cache(maxsize=16_384)
 def _token(form: str) -> re.Pattern[str]:
-    """``form`` between token boundaries; begins with the literal, which the engine jumps to."""
-    escaped = re.escape(form)
-    return re.compile(rf"{escaped}(?<!\w{escaped})(?!\w)")
+    """``form`` between token boundaries.
+
+    The look-behind stands first, so that a text of one letter is not compared with a form of that
+    letter at each place.
+    """
+    first, last = (re.match(f"[{_NO_BLANKS}]", letter) for letter in (form[0], form[-1]))
+    before, after = "" if first else f"(?<!{_JOINS})", "" if last else f"(?!{_JOINS})"
+    return re.compile(f"{before}{re.escape(form)}{after}")
