@@ -16,6 +16,7 @@ itself is no pair (OUT_OF_DISTRIBUTION); no uncertainty is stated.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,8 @@ TENSORS: Final = "coexpression.safetensors"
 GENES: Final = "genes.json"
 MATRIX: Final = "n"
 BASELINE: Final = "p0"
+SAMPLED: Final = 256
+"""Genes whose best partner is looked for: 3 million entries of 12,000 genes, in 50 ms."""
 
 
 class Coexpression:
@@ -88,15 +91,36 @@ class Coexpression:
         return Verdicts(p, status, p0=p0, raw=raw)
 
     def examples(self, n: int) -> Queries:
-        """Neighbours in the gene list, then neighbours but one, and so on."""
+        """Strong pairs first, then neighbours in the gene list, neighbours but one, and so on."""
         total = len(self._names)
-        first = [i % total for i in range(n)]
-        second = [(i + 1 + (i // total) % (total - 1)) % total for i in range(n)]
+        strong = self._strong()
+        others = (
+            (i % total, (i + 1 + i // total) % total)
+            for i in range(total * (total - 1))
+            if (i % total, (i + 1 + i // total) % total) not in strong
+        )
+        pairs = list(islice(cycle(chain(strong, others)), n))
         context = self._spec.contexts[0] if self._spec.contexts else ""
         names = self._names
         return Queries(
-            RELATION, [names[i] for i in first], [names[i] for i in second], [context] * n
+            RELATION, [names[a] for a, _ in pairs], [names[b] for _, b in pairs], [context] * n
         )
+
+    def _strong(self) -> dict[tuple[int, int], None]:
+        """The best partner of each of ``SAMPLED`` genes, the likeliest pair first.
+
+        Of pairs that share the highest p, as on the last step of a curve, the highest n leads.
+        """
+        total = len(self._names)
+        rows = np.linspace(0, total - 1, min(SAMPLED, total), dtype=np.int64)
+        raw = np.nan_to_num(self._raw[self._bits.reshape(total, total)[rows]], nan=-1.0)
+        partners = raw.argmax(axis=1)
+        best = np.argsort(-raw[np.arange(len(rows)), partners], kind="stable")
+        found: dict[tuple[int, int], None] = {}
+        for gene, partner in zip(rows[best].tolist(), partners[best].tolist(), strict=True):
+            if gene != partner and (partner, gene) not in found:
+                found[gene, partner] = None
+        return found
 
     def _foreign(self, contexts: Sequence[str]) -> NDArray[np.bool_] | bool:
         """Rows that do not name the context the model was built for; naming none is no guess."""

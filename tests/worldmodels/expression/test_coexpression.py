@@ -137,6 +137,15 @@ def test_examples_are_pairs_of_different_genes_however_many(model: WorldModel) -
     assert len(set(zip(queries.subjects, queries.objects, strict=True))) == 160 * 159
 
 
+def test_examples_begin_with_genes_that_go_together(model: WorldModel) -> None:
+    everything = model.predict(model.examples(160 * 159))
+    first = model.predict(model.examples(20))
+    assert first.p[0] == everything.p.max()
+    assert first.raw is not None
+    assert (np.diff(first.raw) <= 0).all()
+    assert first.p.mean() > 5 * everything.p.mean()
+
+
 def test_any_name_that_a_gene_may_have_is_served(
     anndata_of: Callable[..., Any], tmp_path: Path
 ) -> None:

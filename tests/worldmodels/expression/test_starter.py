@@ -66,6 +66,12 @@ def test_knows_blood(model: WorldModel, first: str, second: str, stranger: str) 
     assert found.p[0] > found.p0[0] > found.p[1]
 
 
+def test_its_first_example_is_a_confident_yes(model: WorldModel) -> None:
+    found = model.predict(model.examples(1))
+    assert found.p0 is not None
+    assert found.p[0] > 0.9 > 0.1 > found.p0[0]
+
+
 def test_built_again_it_is_the_same(folder: Path, tmp_path: Path) -> None:
     told: list[str] = []
     again = starter.build(tmp_path / "s", lambda message, share: told.append(message))
