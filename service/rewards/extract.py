@@ -32,8 +32,9 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from service.rewards.contradiction import contradicts
 from service.rewards.core import Answer, ContentPart, Item, Message, Reason
-from service.rewards.vocabulary import BLANKS, Vocabulary, contradicts
+from service.rewards.vocabulary import BLANKS, Vocabulary
 from service.rewards.words import count_words
 
 TAG: Final = re.compile(r"<(/?(?:think|answer))>", re.IGNORECASE)

@@ -12,7 +12,6 @@ Not covered: letters that stand for options ("A", "(b)").
 from __future__ import annotations
 
 import functools
-import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,57 +99,3 @@ def _add(forms: dict[str, str], form: str, label: str, where: str) -> None:
     if len(forms) >= MAX_FORMS:
         raise VocabularyFault(f"{where}: more than {MAX_FORMS} classes and synonyms")
     forms[key] = label
-
-
-_CUE: Final = (
-    r"\b(?:answer|conclusion|verdict|conclude|must be|therefore|thus|hence|so)\b"
-    r"(?P<between>[^.!?;\n]{0,80}?)"
-)
-_DOUBT: Final = re.compile(r"\b(?:if|unless|otherwise|whether|would|could|might|may)\b")
-_DENIAL: Final = re.compile(r"\bnot\b|n't\b|\bnever\b|\bcannot\b|\bthan\b|\binstead\b|\bunlikely\b")
-_TURN: Final = re.compile(r"\b(?:but|however|although|though|yet|actually|wait|instead|except)\b")
-_TAIL: Final = 300
-
-
-@functools.lru_cache(maxsize=1024)
-def _concluding(forms: tuple[str, ...]) -> re.Pattern[str]:
-    names = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
-    return re.compile(rf"{_CUE}\b(?P<form>{names})\b(?=[\"'*)\]]*\s*(?:[.!;,:\n]|$))")
-
-
-@functools.lru_cache(maxsize=1024)
-def _other_forms(
-    forms: tuple[tuple[str, str], ...], label: str
-) -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """Each form of another class, with the expression that finds it as a token."""
-    others = [form for form, named in forms if named != label]
-    return tuple(
-        (form, re.compile(rf"{re.escape(form)}(?<!\w{re.escape(form)})(?!\w)")) for form in others
-    )
-
-
-def contradicts(think: str, label: str, vocabulary: Vocabulary) -> bool:
-    """Whether the end of the reasoning concludes another class than ``label``.
-
-    Conservative: only the last 300 characters count, only a clause that ends with the class after
-    a concluding word ("so the answer must be no."), the last such clause decides, and a denial, a
-    condition, or a turn ("but …") after it takes it back. Vocabularies of more than 32 forms are
-    not looked at.
-    """
-    if len(vocabulary.forms) > 32:
-        return False
-    tail = think[-_TAIL:].rstrip().lower()
-    for other, token in _other_forms(tuple(vocabulary.forms.items()), label):
-        if other in tail and token.search(tail):
-            break
-    else:
-        return False
-    last = None
-    for found in _concluding(tuple(vocabulary.forms)).finditer(tail):
-        last = found
-    if last is None or vocabulary.forms[last["form"]] == label:
-        return False
-    clause = tail[max(tail.rfind(stop, 0, last.start()) for stop in ".!?\n") + 1 : last.end()]
-    return not (
-        _DENIAL.search(last["between"]) or _DOUBT.search(clause) or _TURN.search(tail, last.end())
-    )

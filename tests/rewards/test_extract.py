@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from service.rewards.contradiction import contradicts
 from service.rewards.core import Item
 from service.rewards.extract import Extraction, read, text_of
-from service.rewards.vocabulary import UP_DOWN, YES_NO, contradicts
+from service.rewards.vocabulary import UP_DOWN, YES_NO
 
 STRICT = Extraction()
 OPTIONAL = Extraction(think="optional")
@@ -233,12 +234,71 @@ CONCLUSIONS = {
     "longer word": ("So the answer is nothing.", False),
     "far from the end": ("So the answer must be no. " + "The cell responds strongly. " * 20, False),
     "empty": ("", False),
+    "either": ("The answer is either yes or no. AAMP is upstream of CD63.", False),
+    "either at the end": ("I need to decide; the answer is either yes or no.", False),
+    "must be either": ("The answer must be yes or no. Since AAMP is essential, it is so.", False),
+    "both after a colon": ("The final answer: yes or no.", False),
+    "both as one word": ("The final answer should be one word: yes or no.", False),
+    "both with a slash": ("The prompt wants the answer as yes/no.", False),
+    "both, negated": ("The answer is yes, not no.", False),
+    "over": ("so I lean yes over no.", False),
+    "rather than": ("thus answering yes rather than no.", False),
+    "first glance": ("At first glance the answer is no. Looking deeper, it responds.", False),
+    "reported": ("A naive reader says the answer is no. Yet the data support it.", False),
+    "prior": ("The prior says the answer is no; the mechanism overrides it.", False),
+    "base rate": ("Most are not, so the base-rate answer is no. Here it is affected.", False),
+    "reply to its own question": ("Does it bind directly? Therefore no. Still it rises.", False),
+    "reply, the end": ("Does it bind directly? So no. Only whether it changes: it does.", False),
+    "reply that ends it": ("Is AAMP a housekeeping gene? Definitely no.", False),
+    "reply by the answer": ("Is it a factor? The answer is no. Its loss stalls the cell.", False),
+    "direct only": ("For direct binding, the answer is no. Indirectly it responds.", False),
+    "no and a noun": ("The answer is no longer obvious.", False),
+    "no before the end": ("So no direct link is known. Stress connects them.", False),
+    "third from the end": ("The answer is no. It is known. It has been seen.", False),
+    "second from the end": ("The answer is no. The genes are unrelated.", True),
+    "because": ("The answer is no because they are unrelated.", True),
+    "dash": ("The answer is no - they are unrelated", True),
+    "long dash": ("The answer is no – they are unrelated", True),
+    "brackets after": ("The answer is no (unrelated pathways).", True),
+    "brackets around": ("The answer is (no).", True),
+    "code": ("Therefore the answer is clearly `no`.", True),
+    "boxed": (r"The answer is $\boxed{no}$.", True),
+    "boxed text": (r"The answer is therefore \boxed{\text{no}}", True),
+    "underscores": ("The answer is _no_.", True),
+    "bold": ("**Answer: no**", True),
+    "bold label, next line": ("**Final answer:**\nNo", True),
+    "heading": ("### Conclusion: **No**", True),
+    "angle brackets": ("The answer is <no>.", True),
+    "bare": ("Definitely no.", True),
+    "bare after a sentence": ("They are unrelated. Therefore, no.", True),
+    "nothing else": ("must be no", True),
+    "sure": ("I am sure it is no.", True),
+    "would answer": ("I would answer no.", True),
+    "exclaimed": ("so the answer is no!", True),
+    "after a clause": ("It is not affected, so the answer is no, clearly, given the facts.", True),
 }
 
 
 @pytest.mark.parametrize(("think", "expected"), CONCLUSIONS.values(), ids=CONCLUSIONS)
 def test_contradiction_of_yes(think, expected):
     assert contradicts(think, "yes", YES_NO) is expected
+
+
+DIRECTIONS = {
+    "a gene goes down": ("So AAMP goes down. That releases the repression of CD63.", "up", False),
+    "two genes": ("Hence GAPDH goes down, and MYC goes up.", "up", False),
+    "a gene is up": ("therefore p53 is up. It represses the gene.", "down", False),
+    "bare": ("Thus down.", "up", False),
+    "must be": ("CD63 is repressed, so it must be down.", "up", False),
+    "the answer": ("So my final answer is down because of the stress.", "up", True),
+    "the answer, other way": ("The answer must be up.", "down", True),
+    "longer word": ("My answer is down-regulation of AAMP.", "up", False),
+}
+
+
+@pytest.mark.parametrize(("think", "answer", "expected"), DIRECTIONS.values(), ids=DIRECTIONS)
+def test_contradiction_of_directions(think, answer, expected):
+    assert contradicts(think, answer, UP_DOWN) is expected
 
 
 def test_contradiction_counts_synonyms_as_their_class():

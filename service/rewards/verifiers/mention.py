@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
@@ -141,11 +142,11 @@ def _stands(form: str, text: str) -> bool:
 def is_prose(lower: str, names: list[Names], minimum: int) -> bool:
     """Whether a lower-cased text holds ``minimum`` different words besides the keywords' names."""
     own: frozenset[str] = frozenset().union(*[name.words for name in names])
-    ordinary = [word for word in lower[:_BEGINNING].split() if word.isascii() and word.isalpha()]
+    ordinary = (word for word in lower[:_BEGINNING].split() if word.isascii() and word.isalpha())
     return _different(ordinary, own, minimum) or _different(_WORD.findall(lower), own, minimum)
 
 
-def _different(words: list[str], own: frozenset[str], minimum: int) -> bool:
+def _different(words: Iterable[str], own: frozenset[str], minimum: int) -> bool:
     seen: set[str] = set()
     for word in words:
         if len(seen) >= minimum:
