@@ -79,13 +79,13 @@ def read(item: Item, rules: Extraction, vocabulary: Vocabulary) -> Answer:
     text = completion if isinstance(completion, str) else text_of(completion)
     if len(text) > rules.max_chars:
         return Answer(Reason.TOO_LONG)
-    if not isinstance(completion, str) and _tags_in_reasoning(completion):
+    if text is not completion and _tags_in_reasoning(item):
         return Answer(Reason.MALFORMED, text=text)
     if not text.isascii():
         if _many_marks(text):
             return Answer(Reason.MALFORMED)
         text = unicodedata.normalize("NFC", text.removeprefix("\ufeff"))
-    if text.rstrip().endswith(END_TOKENS):
+    if not text.endswith("</answer>") and text.rstrip().endswith(END_TOKENS):
         text = _without_end_tokens(text)
     if rules.max_words and count_words(text) > rules.max_words:
         return Answer(Reason.TOO_LONG, text=text)
@@ -104,7 +104,7 @@ def read(item: Item, rules: Extraction, vocabulary: Vocabulary) -> Answer:
     if reason is not Reason.OK:
         return Answer(reason, text=text, parts=parts)
     think = parts[2] if len(parts) == 9 else " ".join(parts[2:-4:4])
-    if rules.think == "required" and not _LETTER.search(think):
+    if rules.think == "required" and not (think[:1].isalpha() or _LETTER.search(think)):
         return Answer(Reason.MALFORMED, text=text, parts=parts)
     return _claim(parts[-3], think, text, parts, rules, vocabulary)
 
@@ -119,9 +119,9 @@ def text_of(completion: Sequence[Message] | str | None) -> str:
     return "".join(f"<think>{text}</think>" if apart else text for apart, text in said(completion))
 
 
-def said(messages: Sequence[Message] | None) -> list[tuple[bool, str]]:
+def said(messages: Sequence[Message]) -> list[tuple[bool, str]]:
     """What the last assistant message says: (whether it is reasoning kept apart, text) in turn."""
-    for message in reversed(messages or ()):
+    for message in reversed(messages):
         if message.role == "assistant":
             break
     else:
@@ -150,8 +150,11 @@ def _part(part: ContentPart) -> tuple[bool, str]:
     return part.type == "reasoning", part.text or ""
 
 
-def _tags_in_reasoning(messages: Sequence[Message] | None) -> bool:
-    return any(apart and _LOOSE.search(text) for apart, text in said(messages))
+def _tags_in_reasoning(item: Item) -> bool:
+    completion = item.completion
+    if completion is None or isinstance(completion, str):
+        return False
+    return any(apart and _LOOSE.search(text) for apart, text in said(completion))
 
 
 def _without_end_tokens(text: str) -> str:
