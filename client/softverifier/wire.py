@@ -2,8 +2,8 @@
 
 Numbers stay doubles. What the protobuf cannot say is a ``BadItem`` (a task field that no task
 type has), never dropped in silence; a truth of a form without a field of its own travels as JSON
-text. Limits: of content parts only text travels, of a prompt of messages only what the assistant
-has begun (a prefilled ``<think>``).
+text. Limits: of content parts text and reasoning travel, the reasoning in front; of a prompt of
+messages only what the assistant has begun (a prefilled ``<think>``).
 """
 
 from __future__ import annotations
@@ -75,7 +75,11 @@ def _label(found: Mapping[str, Any], name: str) -> str:
 def _message(message: object) -> pb.Message:
     if not isinstance(message, Mapping):
         raise BadItem(f"a message is {type(message).__name__}, expected role and content")
-    return pb.Message(role=message.get("role", "assistant"), content=_content(message))
+    return pb.Message(
+        role=message.get("role", "assistant"),
+        content=_content(message),
+        reasoning=message.get("reasoning_content") or message.get("reasoning") or _thought(message),
+    )
 
 
 def _content(message: Mapping[str, Any]) -> str:
@@ -84,7 +88,32 @@ def _content(message: Mapping[str, Any]) -> str:
         return ""
     if isinstance(content, str):
         return content
-    return "".join(part.get("text") or "" for part in content if isinstance(part, Mapping))
+    return "".join(
+        part.get("text") or ""
+        for part in content
+        if isinstance(part, Mapping) and part.get("type") not in ("reasoning", "thinking")
+    )
+
+
+def _thought(message: Mapping[str, Any]) -> str:
+    """Reasoning that stands in parts of its own."""
+    content = message.get("content")
+    if content is None or isinstance(content, str):
+        return ""
+    parts = [part for part in content if isinstance(part, Mapping)]
+    return "".join(
+        _thinking(part.get("thinking"))
+        if part.get("type") == "thinking"
+        else part.get("text") or ""
+        for part in parts
+        if part.get("type") in ("reasoning", "thinking")
+    )
+
+
+def _thinking(thinking: object) -> str:
+    if isinstance(thinking, Sequence) and not isinstance(thinking, str):
+        return "".join(inner.get("text") or "" for inner in thinking if isinstance(inner, Mapping))
+    return thinking if isinstance(thinking, str) else ""
 
 
 def _prompt(prompt: object) -> str:
@@ -135,8 +164,10 @@ def _truth(raw: Any) -> pb.Truth:
         if not math.isfinite(raw):
             raise BadItem(f"item.truth is {raw}; leave it out or use None")
         return pb.Truth(number=raw)
-    if isinstance(raw, Mapping) and set(raw) == {"classes", "confidences"} and _are_numbers(
-        raw["confidences"]
+    if (
+        isinstance(raw, Mapping)
+        and set(raw) == {"classes", "confidences"}
+        and _are_numbers(raw["confidences"])
     ):
         confidences = [float(value) for value in raw["confidences"]]
         if not all(map(math.isfinite, confidences)):
@@ -147,7 +178,7 @@ def _truth(raw: Any) -> pb.Truth:
 
 
 def _are_numbers(values: object) -> bool:
-    """Whether these are numbers as they stand; text that looks like one is the server's to judge."""
+    """Whether these are numbers as they stand; text that looks like one the server judges."""
     return isinstance(values, Sequence) and all(
         isinstance(value, int | float) and not isinstance(value, bool) for value in values
     )

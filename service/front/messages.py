@@ -32,7 +32,10 @@ def read_items(items: Sequence[pb.Item]) -> list[core.Item | BadItem]:
 def _item(item: pb.Item) -> core.Item:
     completion: str | list[core.Message] = item.completion
     if item.completion_messages:
-        completion = [core.Message(m.role, m.content) for m in item.completion_messages]
+        completion = [
+            core.Message(m.role, m.content, reasoning_content=m.reasoning or None)
+            for m in item.completion_messages
+        ]
     keywords = list(item.keywords)
     return core.Item(
         completion,

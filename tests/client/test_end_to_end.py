@@ -24,6 +24,18 @@ def messages(text: str) -> list[dict[str, Any]]:
     return [{"role": "user", "content": "Is a knockdown …?"}, said]
 
 
+APART = {
+    "role": "assistant",
+    "reasoning_content": "AARS1 and CALR may well be connected in these cells.",
+    "content": "<answer>yes</answer>",
+}
+IN_A_PART = {
+    "role": "assistant",
+    "content": [
+        {"type": "thinking", "thinking": APART["reasoning_content"]},
+        {"type": "text", "text": "<answer>yes</answer>"},
+    ],
+}
 ITEMS: dict[str, Any] = {
     "yes": {"completion": GOOD.format("yes"), "task": task()},
     "no": {"completion": GOOD.format("no"), "task": task(), "id": "r1", "group": "g"},
@@ -34,6 +46,18 @@ ITEMS: dict[str, Any] = {
     "other-cell-line": {"completion": GOOD.format("yes"), "task": task(cell_line="jurkat")},
     "none-fields": {"completion": GOOD.format("yes"), "task": {**task(), "classes": None}},
     "messages": {"completion": messages(GOOD.format("yes")), "task": task()},
+    "reasoning-kept-apart": {"completion": [APART], "task": task()},
+    "reasoning-in-a-part": {"completion": [IN_A_PART], "task": task()},
+    "answer-in-the-reasoning": {
+        "completion": [{**APART, "reasoning_content": "so <answer>no</answer>"}],
+        "task": task(),
+    },
+    "string-confidences": {
+        "completion": GOOD.format("yes"),
+        "task": task(),
+        "truth": {"classes": ["no", "yes"], "confidences": ["0.2", 0.8]},
+    },
+    "task-of-two-types": {"completion": GOOD.format("yes"), "task": task(genes=["A", "B"])},
     "prefilled": {
         "completion": "It may be so.</think><answer>yes</answer>",
         "prompt": messages("Well: <think>"),

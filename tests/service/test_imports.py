@@ -12,7 +12,8 @@ HEAVY = ("torch", "scanpy", "anndata", "sklearn", "scipy", "pandas", "pyarrow", 
 
 
 @pytest.mark.parametrize(
-    "module", ["service.commands.serve", "service.app", "worldmodels.registry", "service.rewards.profiles"]
+    "module",
+    ["service.commands.serve", "service.app", "worldmodels.registry", "service.rewards.profiles"],
 )
 def test_importing_pulls_in_nothing_heavy(module: str) -> None:
     program = f"import {module}, sys, json; print(json.dumps(sorted(sys.modules)))"

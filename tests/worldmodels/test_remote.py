@@ -222,7 +222,7 @@ def say(name, value):
         "p-without-ok",
         "digest",
         "gene-table",
-    ],  # fmt: skip
+    ],
 )
 def test_an_answer_that_is_none_is_refused(server, model, twist, words):
     server.twist = twist
