@@ -239,7 +239,9 @@ def children(pid: int) -> list[int]:
 
 
 def serve(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `serve` where it is expected to end at once."""
+    """Run `serve` where it is expected to end at once; on free ports unless it says otherwise."""
+    if "--http-port" not in options:
+        options = (*options, "--http-port", "0", "--grpc-port", "0")
     command = [sys.executable, "-m", "service", "serve", *options]
     return subprocess.run(
         command,
