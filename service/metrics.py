@@ -1,6 +1,7 @@
 """Every series that the service exposes; the only module that declares one.
 
-Stage latencies are per request, not per item.
+Stage latencies are per pass through the pipeline, not per item; requests that arrive together
+share a pass.
 """
 
 from __future__ import annotations

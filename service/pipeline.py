@@ -285,6 +285,8 @@ class Pipeline:
                 keys = [key for _, key, _ in group]
                 hosted.admit(keys, deadline)  # every model before any: refused work is not begun
                 waiting.append((group, keys, queries))
+        if not waiting:
+            return
         answered = await asyncio.gather(
             *(group[0][2].ask(keys, queries, deadline) for group, keys, queries in waiting)
         )

@@ -27,6 +27,7 @@ import uvicorn
 from service.app import Service, build
 from service.errors import StartupFault
 from service.front import rest, rpc
+from service.front.gathering import Gathering
 from service.front.protocol import HotProtocol
 from service.metrics import Metrics
 from service.settings import Settings
@@ -190,7 +191,7 @@ def _http_server(service: Service) -> _HttpServer:
     return _HttpServer(
         uvicorn.Config(
             app,
-            http=partial(HotProtocol, hot=hot),  # type: ignore[arg-type]
+            http=partial(HotProtocol, gathering=Gathering(hot)),  # type: ignore[arg-type]
             proxy_headers=False,
             ws="none",
             lifespan="off",

@@ -55,6 +55,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     running.stop()
 
 
+@pytest.fixture(scope="session")
+def inline_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """The same with both models in the loop: requests are gathered, none waits."""
+    folder = tmp_path_factory.mktemp("inline")
+    write_profiles(folder)
+    running = ServerProcess(folder, SETTINGS.replace('run = "thread"', 'run = "inline"')).start()
+    yield running
+    running.stop()
+
+
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[ServerProcess]:
     """The same, not started, for a test that ends it."""

@@ -1,10 +1,11 @@
-"""HTTP/1.1 with a short cut: hot routes are answered inside the parser's callback.
+"""HTTP/1.1 with a short cut: hot routes are answered without a task for each request.
 
 uvicorn makes a task, an event and two writes of every request. Where the pipeline never waits
 (models that compute in the loop, no Redis to ask), a ``POST`` to a hot route with a plain body
-needs none of that: it is parsed, scored and written at once. Everything else, and everything that
-is unusual about a request (chunked or huge bodies, Expect, pipelining behind another route, a
-client that does not read), takes uvicorn's own way. See benchmarks/notes.md for what it gains.
+needs none of that: it is parsed, handed to the gathering, and its answer written at once.
+Everything else, and everything that is unusual about a request (chunked or huge bodies, Expect,
+pipelining behind another route, a client that does not read), takes uvicorn's own way. See
+benchmarks/notes.md for what it gains.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.front.rest import HotRoutes, Reply
+from service.front.gathering import Gathering
+from service.front.rest import Reply
 
 _HEAD: Final = {
     status.value: (
@@ -30,19 +32,23 @@ class HotProtocol(HttpToolsProtocol):
     """uvicorn's protocol with the short cut.
 
     Args:
-        hot: the routes to answer at once.
+        gathering: what answers.
         arguments: what uvicorn passes on.
     """
 
-    def __init__(self, *arguments: Any, hot: HotRoutes, **named: Any):
+    def __init__(self, *arguments: Any, gathering: Gathering, **named: Any):
         super().__init__(*arguments, **named)
-        self._hot = hot
+        self._gathering = gathering
+        self._hot = gathering.hot
+        self._submitted = False
         self._route: str | None = None
         self._body: list[bytes] = []
         self._last = False
 
     def on_headers_complete(self) -> None:
         """Decide, once the headers are known, which way the request takes."""
+        if self._submitted:  # pipelined: answers go out in the order of the requests
+            self._gathering.flush()
         route = self.url.decode("latin-1")
         if route in self._hot and self._is_plain():
             self._route = route
@@ -75,7 +81,7 @@ class HotProtocol(HttpToolsProtocol):
             self._body.append(body)
 
     def on_message_complete(self) -> None:
-        """Answer."""
+        """Hand the request over."""
         route = self._route
         if route is None:
             super().on_message_complete()
@@ -83,10 +89,15 @@ class HotProtocol(HttpToolsProtocol):
         self._route = None
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         last = self._last or not self.parser.should_keep_alive()
-        self._write(self._hot.reply_now(route, body), last)
-        self.on_response_complete()
+        self._submitted = True
+        self._gathering.submit(self, route, body, last)
 
-    def _write(self, reply: Reply, last: bool) -> None:
+    def answer(self, reply: Reply, last: bool) -> None:
+        """Write the answer, unless the client has gone meanwhile."""
+        self._submitted = False
+        if self.transport.is_closing():
+            return
+        last = last or self._last
         parts = [_HEAD[reply.status], b"%d\r\n" % len(reply.payload)]
         if reply.retry_after is not None:
             parts.append(b"retry-after: %d\r\n" % reply.retry_after)
@@ -96,15 +107,16 @@ class HotProtocol(HttpToolsProtocol):
         self.transport.write(b"".join(parts))
         if last:
             self.transport.close()
+        self.on_response_complete()
 
     @property
     def unanswered(self) -> bool:
         """A request has begun to arrive and has no answer yet."""
-        return self._route is not None
+        return self._route is not None or self._submitted
 
     def shutdown(self) -> None:
-        """Drain: a request whose body is still coming in is answered before the connection ends."""
-        if self._route is None:
-            super().shutdown()
-        else:
+        """Drain: a request that has begun to arrive is answered before the connection ends."""
+        if self.unanswered:
             self._last = True
+        else:
+            super().shutdown()

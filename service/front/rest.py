@@ -8,10 +8,10 @@ that goes away has its work cancelled where there is work to wait for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict
 from time import perf_counter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import structlog
@@ -28,6 +28,7 @@ from service.pipeline import Pipeline
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
 _JSON: Final = (b"content-type", b"application/json")
 
 
@@ -70,14 +71,7 @@ class HotRoutes:
 
     def reply_now(self, route: str, body: bytes) -> Reply:
         """The same at once, for a pipeline that never waits."""
-        answering = self.reply(route, body)
-        try:
-            answering.send(None)
-        except StopIteration as done:
-            reply: Reply = done.value
-            return reply
-        answering.close()
-        raise AssertionError("a pipeline that never waits did wait")
+        return finished(self.reply(route, body))
 
     async def _score(self, body: bytes) -> bytes:
         pipeline = self.pipeline
@@ -101,6 +95,17 @@ class HotRoutes:
             model, queries, deadline=pipeline.deadline(deadline_ms)
         )
         return wire.write_predict(hosted.spec, verdicts)
+
+
+def finished(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never waits."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    work.close()
+    raise AssertionError("a pipeline that never waits did wait")
 
 
 def failure(error: ServiceError) -> Reply:

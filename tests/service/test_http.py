@@ -12,6 +12,13 @@ from servers import ServerProcess
 THINK = "<think>AARS charges tRNA and CALR is folded in the ER, so stress may reach it.</think>"
 
 
+@pytest.fixture(params=["server", "inline_server"])
+def any_server(request: pytest.FixtureRequest) -> ServerProcess:
+    """Either way through the front: requests that may wait, and requests that are gathered."""
+    found: ServerProcess = request.getfixturevalue(request.param)
+    return found
+
+
 def item(a: str = "AARS1", b: str = "CALR", answer: str = "yes", **more: Any) -> dict[str, Any]:
     task = {"type": "perturbation.de", "perturbation": a, "gene": b, "cell_line": "k562"}
     return {"completion": f"{THINK}\n<answer>{answer}</answer>", "task": task, **more}
@@ -29,8 +36,8 @@ def results(server: ServerProcess, items: list[Any], **more: Any) -> list[dict[s
     return found
 
 
-def test_a_reward_is_the_probability_of_the_claim(server: ServerProcess) -> None:
-    yes, no = results(server, [item(id="a"), item(id="b", answer="no")])
+def test_a_reward_is_the_probability_of_the_claim(any_server: ServerProcess) -> None:
+    yes, no = results(any_server, [item(id="a"), item(id="b", answer="no")])
     (component,) = yes["components"]
     assert yes["id"] == "a"
     assert yes["status"] == "ok"
@@ -42,16 +49,16 @@ def test_a_reward_is_the_probability_of_the_claim(server: ServerProcess) -> None
     assert 0 <= component["p0"] <= 1
 
 
-def test_order_and_length_are_those_of_the_request(server: ServerProcess) -> None:
+def test_order_and_length_are_those_of_the_request(any_server: ServerProcess) -> None:
     ids = [f"i{i}" for i in range(300)]
-    found = results(server, [item(f"G{i % 7}", id=name) for i, name in enumerate(ids)])
+    found = results(any_server, [item(f"G{i % 7}", id=name) for i, name in enumerate(ids)])
     assert [result["id"] for result in found] == ids
 
 
-def test_the_same_bits_alone_in_a_batch_and_from_the_cache(server: ServerProcess) -> None:
+def test_the_same_bits_alone_in_a_batch_and_from_the_cache(any_server: ServerProcess) -> None:
     names = [f"BIT{i}" for i in range(64)]
-    together = results(server, [item(name) for name in names])
-    alone = [results(server, [item(name)])[0] for name in names]
+    together = results(any_server, [item(name) for name in names])
+    alone = [results(any_server, [item(name)])[0] for name in names]
     assert [r["reward"] for r in together] == [r["reward"] for r in alone]
     assert not together[0]["components"][0]["cached"]
     assert alone[0]["components"][0]["cached"]
@@ -100,11 +107,11 @@ ITEMS = {
 
 @pytest.mark.parametrize("bad", ITEMS.values(), ids=ITEMS)
 def test_a_bad_item_costs_its_neighbours_nothing(
-    server: ServerProcess, bad: tuple[Any, str, str | None, str | None]
+    any_server: ServerProcess, bad: tuple[Any, str, str | None, str | None]
 ) -> None:
     broken, status, reason, message = bad
     body = json.dumps({"profile": "rbio-mlp", "items": [GOOD, broken, GOOD]})
-    response = httpx.post(f"{server.url}/v1/score", content=body)
+    response = httpx.post(f"{any_server.url}/v1/score", content=body)
     assert response.status_code == 200, response.text
     before, found, after = response.json()["results"]
     assert before["status"] == after["status"] == "ok"
@@ -116,10 +123,10 @@ def test_a_bad_item_costs_its_neighbours_nothing(
     assert [c["name"] for c in found["components"]] == ["perturbation.de"]
 
 
-def test_one_poisoned_item_of_64_on_a_model_thread(server: ServerProcess) -> None:
+def test_one_poisoned_item_of_64(any_server: ServerProcess) -> None:
     items = [item(f"N{i}") for i in range(63)] + [item("POISON")]
     with ThreadPoolExecutor(64) as pool:
-        found = list(pool.map(lambda one: results(server, [one], profile="slow")[0], items))
+        found = list(pool.map(lambda one: results(any_server, [one], profile="slow")[0], items))
     assert [r["status"] for r in found] == ["ok"] * 63 + ["error"]
     assert found[-1]["retryable"]
 
@@ -157,20 +164,22 @@ ENVELOPES = {
 
 @pytest.mark.parametrize("envelope", ENVELOPES.values(), ids=ENVELOPES)
 def test_a_bad_envelope_says_what_and_where(
-    server: ServerProcess, envelope: tuple[bytes, int, str]
+    any_server: ServerProcess, envelope: tuple[bytes, int, str]
 ) -> None:
     body, status, says = envelope
-    response = httpx.post(f"{server.url}/v1/score", content=body)
+    response = httpx.post(f"{any_server.url}/v1/score", content=body)
     assert response.status_code == status
     error = response.json()["error"]
     assert says in error["message"]
     assert "Traceback" not in response.text
-    streamed = httpx.post(f"{server.url}/v1/score", content=iter([body]))  # chunked: the long way
+    streamed = httpx.post(
+        f"{any_server.url}/v1/score", content=iter([body])
+    )  # chunked: the long way
     assert (streamed.status_code, streamed.json()) == (status, response.json()) or status == 413
 
 
-def test_an_empty_batch_is_answered(server: ServerProcess) -> None:
-    assert results(server, []) == []
+def test_an_empty_batch_is_answered(any_server: ServerProcess) -> None:
+    assert results(any_server, []) == []
 
 
 def test_a_pinned_profile_is_served(server: ServerProcess) -> None:
@@ -185,16 +194,16 @@ def test_a_deadline_that_cannot_be_met_is_504(server: ServerProcess) -> None:
     assert "deadline" in response.json()["error"]["message"]
 
 
-def test_chunked_and_plain_bodies_give_the_same_bits(server: ServerProcess) -> None:
+def test_chunked_and_plain_bodies_give_the_same_bits(any_server: ServerProcess) -> None:
     body = json.dumps({"profile": "rbio-mlp", "items": [item("CHUNK")]}).encode()
-    plain = httpx.post(f"{server.url}/v1/score", content=body).json()
+    plain = httpx.post(f"{any_server.url}/v1/score", content=body).json()
     chunks = (body[i : i + 7] for i in range(0, len(body), 7))
-    chunked = httpx.post(f"{server.url}/v1/score", content=chunks).json()
+    chunked = httpx.post(f"{any_server.url}/v1/score", content=chunks).json()
     assert chunked["results"][0]["reward"] == plain["results"][0]["reward"]
 
 
-def test_one_connection_serves_many_requests_of_both_ways(server: ServerProcess) -> None:
-    with httpx.Client(base_url=server.url) as client:
+def test_one_connection_serves_many_requests_of_both_ways(any_server: ServerProcess) -> None:
+    with httpx.Client(base_url=any_server.url) as client:
         for _ in range(3):
             body = {"profile": "rbio-mlp", "items": [item()]}
             assert client.post("/v1/score", json=body).status_code == 200
@@ -203,15 +212,15 @@ def test_one_connection_serves_many_requests_of_both_ways(server: ServerProcess)
             assert client.post("/v1/score", json=slow).status_code == 200
 
 
-def test_predict_has_nulls_where_it_does_not_know(server: ServerProcess) -> None:
+def test_predict_has_nulls_where_it_does_not_know(any_server: ServerProcess) -> None:
     body = {
         "model": "fake", "relation": "perturbation.de", "context": "k562",
         "subjects": ["AARS1", "UNKNOWN1"], "objects": ["CALR", "CALR"],
     }  # fmt: skip
-    found = httpx.post(f"{server.url}/v1/predict", json=body).json()
+    found = httpx.post(f"{any_server.url}/v1/predict", json=body).json()
     assert found["status"] == ["OK", "UNKNOWN_GENE"]
     assert found["p"][1] is None
-    assert found["p"][0] == results(server, [item()])[0]["reward"]
+    assert found["p"][0] == results(any_server, [item()])[0]["reward"]
 
 
 @pytest.mark.parametrize(
@@ -228,10 +237,10 @@ def test_predict_has_nulls_where_it_does_not_know(server: ServerProcess) -> None
 )
 @pytest.mark.parametrize("model", ["fake", "slow"])
 def test_predict_faults(
-    server: ServerProcess, model: str, change: dict[str, Any], status: int, says: str
+    any_server: ServerProcess, model: str, change: dict[str, Any], status: int, says: str
 ) -> None:
     body = {"model": model, "relation": "perturbation.de", "subjects": ["A"], "objects": ["B"]}
-    response = httpx.post(f"{server.url}/v1/predict", json={**body, **change})
+    response = httpx.post(f"{any_server.url}/v1/predict", json={**body, **change})
     assert response.status_code == status, response.text
     assert says in response.text.replace('\\"', '"')
 
@@ -249,10 +258,10 @@ def test_the_catalogue_says_what_is_served(server: ServerProcess) -> None:
     assert not available["rbio-tf"]
 
 
-def test_every_available_profile_has_an_example_that_works(server: ServerProcess) -> None:
-    for profile in httpx.get(f"{server.url}/v1/profiles").json()["profiles"]:
+def test_every_available_profile_has_an_example_that_works(any_server: ServerProcess) -> None:
+    for profile in httpx.get(f"{any_server.url}/v1/profiles").json()["profiles"]:
         if profile["available"]:
-            response = httpx.post(f"{server.url}/v1/score", json=profile["example"])
+            response = httpx.post(f"{any_server.url}/v1/score", json=profile["example"])
             assert response.status_code == 200
             statuses = {result["status"] for result in response.json()["results"]}
             assert statuses <= {"ok", "abstain"}, profile["name"]
@@ -298,7 +307,7 @@ def test_metrics_count_what_happened(server: ServerProcess) -> None:
 
 
 def test_a_single_item_that_cannot_be_parsed_costs_its_neighbours_nothing(
-    server: ServerProcess,
+    any_server: ServerProcess,
 ) -> None:
     good = json.dumps(GOOD)
     for bad in (
@@ -308,16 +317,16 @@ def test_a_single_item_that_cannot_be_parsed_costs_its_neighbours_nothing(
         "null",
     ):
         body = f'{{"profile": "rbio-mlp", "items": [{good}, {bad}, {good}]}}'
-        response = httpx.post(f"{server.url}/v1/score", content=body)
+        response = httpx.post(f"{any_server.url}/v1/score", content=body)
         assert response.status_code == 200, response.text
         statuses = [result["status"] for result in response.json()["results"]]
         assert statuses == ["ok", "error", "ok"]
 
 
-def test_thousand_fresh_connections_are_all_answered(server: ServerProcess) -> None:
+def test_fresh_connections_are_all_answered(any_server: ServerProcess) -> None:
     def ask(i: int) -> int:
         body = {"profile": "rbio-mlp", "items": [item(f"FRESH{i % 50}")]}
-        return httpx.post(f"{server.url}/v1/score", json=body, timeout=30).status_code
+        return httpx.post(f"{any_server.url}/v1/score", json=body, timeout=30).status_code
 
     with ThreadPoolExecutor(32) as pool:
         assert set(pool.map(ask, range(300))) == {200}

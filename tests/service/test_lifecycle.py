@@ -35,12 +35,16 @@ def ask(server: ServerProcess, profile: str, subject: str) -> str:
 
 
 def test_sigterm_answers_what_is_in_flight_and_exits_0(own_server: ServerProcess) -> None:
+    config = own_server.folder / "soft-verifier.toml"
+    config.write_text(config.read_text().replace('delay_ms = "20"', 'delay_ms = "1500"'))
     own_server.start()
     with ThreadPoolExecutor(64) as pool:
-        asked = [pool.submit(ask, own_server, "slow", f"G{i}") for i in range(64)]
-        in_flight = 'softverifier_queue_depth{model="slow"} '
+        first = pool.submit(ask, own_server, "slow", "FIRST")
+        time.sleep(0.3)
+        asked = [first, *(pool.submit(ask, own_server, "slow", f"G{i}") for i in range(63))]
+        queued = 'softverifier_queue_depth{model="slow"} 63.0'
         wait_until(
-            lambda: in_flight in httpx.get(f"{own_server.url}/metrics").text, 10, "nothing queued"
+            lambda: queued in httpx.get(f"{own_server.url}/metrics").text, 10, "not all queued"
         )
         own_server.terminate()
         assert [one.result() for one in asked] == ["ok"] * 64
@@ -51,12 +55,12 @@ def test_sigterm_answers_what_is_in_flight_and_exits_0(own_server: ServerProcess
 
 def test_clients_that_go_away_take_their_work_with_them(own_server: ServerProcess) -> None:
     config = own_server.folder / "soft-verifier.toml"
-    config.write_text(config.read_text().replace('delay_ms = "20"', 'delay_ms = "1000"'))
+    config.write_text(config.read_text().replace('delay_ms = "20"', 'delay_ms = "2000"'))
     own_server.start()
 
     def leave(i: int) -> None:
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{own_server.url}/v1/score", json=body("slow", f"AWAY{i}"), timeout=0.3)
+            httpx.post(f"{own_server.url}/v1/score", json=body("slow", f"AWAY{i}"), timeout=0.5)
 
     def metric(name: str) -> float:
         text = httpx.get(f"{own_server.url}/metrics").text
@@ -65,7 +69,7 @@ def test_clients_that_go_away_take_their_work_with_them(own_server: ServerProces
     warm_up = metric('softverifier_batch_queries_sum{model="slow"}')
     with ThreadPoolExecutor(32) as pool:
         first = pool.submit(ask, own_server, "slow", "FIRST")
-        time.sleep(0.2)
+        time.sleep(0.5)
         list(pool.map(leave, range(20)))
         assert first.result() == "ok"
     assert ask(own_server, "slow", "LAST") == "ok"

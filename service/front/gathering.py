@@ -1,0 +1,151 @@
+"""Requests that arrive in one turn of the event loop are judged in one pass.
+
+Trainers send thousands of one-item requests at once. Each costs the pipeline's fixed work, most of
+what a single completion takes; together they share it, and equal questions among them are asked
+once. Nobody waits: what one turn of the loop has read is answered in the next, and a lone request
+goes alone. Scores are the same to the last bit whatever they are judged with, so nobody can tell.
+Limits: only for a pipeline that never waits; only score requests of one profile, context and
+deadline travel together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Final, NamedTuple, Protocol
+
+import structlog
+
+from service.errors import ServiceError
+from service.front import wire
+from service.front.rest import HotRoutes, Reply, failure, finished
+from service.pipeline import BadItem, RunContext
+from service.rewards.core import Item
+
+log = structlog.get_logger(__name__)
+
+MOST_ITEMS: Final = 512
+"""Items of one pass: beyond, the loop would be held too long."""
+_SCORE: Final = "/v1/score"
+
+
+class Asker(Protocol):
+    """Who is told the answer."""
+
+    def answer(self, reply: Reply, last: bool) -> None:
+        """Send the answer; ``last``: and end the connection."""
+        ...
+
+
+class _Request(NamedTuple):
+    asker: Asker
+    route: str
+    body: bytes
+    last: bool
+
+
+class _Read(NamedTuple):
+    request: _Request
+    items: list[Item | BadItem]
+
+
+class Gathering:
+    """Collects requests and answers them in the loop's next turn.
+
+    Args:
+        hot: what answers.
+    """
+
+    def __init__(self, hot: HotRoutes):
+        self.hot = hot
+        self._waiting: list[_Request] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def submit(self, asker: Asker, route: str, body: bytes, last: bool) -> None:
+        """Answer soon. An asker has one request waiting at most: ``flush`` before another."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._waiting.append(_Request(asker, route, body, last))
+
+    def flush(self) -> None:
+        """Answer all that wait."""
+        waiting, self._waiting = self._waiting, []
+        if self.hot.pipeline.waits:  # Redis came up between the two turns
+            for request in waiting:
+                task = asyncio.ensure_future(self._later(request))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        elif len(waiting) == 1:
+            self._alone(waiting[0])
+        elif waiting:
+            self._together(waiting)
+
+    async def _later(self, request: _Request) -> None:
+        request.asker.answer(await self.hot.reply(request.route, request.body), request.last)
+
+    def _alone(self, request: _Request) -> None:
+        request.asker.answer(self.hot.reply_now(request.route, request.body), request.last)
+
+    def _together(self, waiting: Sequence[_Request]) -> None:
+        pipeline = self.hot.pipeline
+        started = perf_counter()
+        groups: dict[tuple[str, RunContext, float | None], list[_Read]] = {}
+        for request in waiting:
+            if request.route != _SCORE:
+                self._alone(request)
+                continue
+            try:
+                profile, items, context, deadline_ms = wire.read_score(
+                    request.body, pipeline.limits.max_items
+                )
+            except ServiceError as error:
+                self._tell(request, failure(error))
+            else:
+                groups.setdefault((profile, context, deadline_ms), []).append(_Read(request, items))
+        pipeline.metrics.stage("parse", perf_counter() - started)
+        for (profile, context, deadline_ms), group in groups.items():
+            for part in _parts(group):
+                self._judge(profile, context, deadline_ms, part)
+
+    def _judge(
+        self, name: str, context: RunContext, deadline_ms: float | None, group: Sequence[_Read]
+    ) -> None:
+        """One pass for a group. A fault of the pass is told to each of them on its own."""
+        pipeline = self.hot.pipeline
+        items = [item for read in group for item in read.items]
+        try:
+            profile, results = finished(
+                pipeline.score(
+                    name, items, context=context, deadline=pipeline.deadline(deadline_ms)
+                )
+            )
+        except Exception as error:  # noqa: BLE001 - each request meets its own fault alone
+            if not isinstance(error, ServiceError):
+                log.warning("a pass failed; its requests go alone", error=repr(error))
+            for request, _ in group:
+                self._alone(request)
+            return
+        started, at = perf_counter(), 0
+        for request, own in group:
+            payload = wire.write_score(profile, results[at : at + len(own)])
+            at += len(own)
+            self._tell(request, Reply(200, payload))
+        pipeline.metrics.stage("respond", perf_counter() - started)
+
+    def _tell(self, request: _Request, reply: Reply) -> None:
+        self.hot.pipeline.metrics.request(request.route, str(reply.status))
+        request.asker.answer(reply, request.last)
+
+
+def _parts(group: Sequence[_Read]) -> list[list[_Read]]:
+    """The group cut so that no pass has more than ``MOST_ITEMS``, single requests whole."""
+    parts: list[list[_Read]] = [[]]
+    size = 0
+    for read in group:
+        if size and size + len(read.items) > MOST_ITEMS:
+            parts.append([])
+            size = 0
+        parts[-1].append(read)
+        size += len(read.items)
+    return parts
