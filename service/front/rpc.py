@@ -80,7 +80,8 @@ class Rewards:
                 await queue.put(asyncio.create_task(self._answered(request)))
 
         async def end() -> None:
-            # The reader is not cancelled here: that would cancel the call, not end it.
+            # The reader is not cancelled for a drain: that would cancel the call, not end it. It
+            # ends by itself with the call.
             await asyncio.wait({reader, drained}, return_when=asyncio.FIRST_COMPLETED)
             await queue.put(None)
 
@@ -90,11 +91,13 @@ class Rewards:
         try:
             while (task := await queue.get()) is not None:
                 yield await task
-            if self._pipeline.draining:
+            if not reader.done():
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is draining")
         finally:
-            for helper in (reader, ender, drained):
+            for helper in (ender, drained):
                 helper.cancel()
+            if not self._pipeline.draining:
+                reader.cancel()
             while not queue.empty():
                 left = queue.get_nowait()
                 if left is not None:

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import grpc
-import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from servers import ServerProcess
+from servers import ServerProcess, post
 from softverifier import RewardClient
 from softverifier._pb import rewards_pb2 as pb
 from softverifier._pb import worldmodels_pb2 as wm
@@ -76,7 +75,7 @@ def test_messages_are_the_same_on_both_wires(server: ServerProcess, channel: grp
         "profile": "rbio-mlp",
         "items": [{"completion": "x", "task": {"type": "perturbation.dee"}}],
     }
-    over_http = httpx.post(f"{server.url}/v1/score", json=body).json()["results"][0]
+    over_http = post(f"{server.url}/v1/score", json=body).json()["results"][0]
     assert response.results[0].message == over_http["message"]
     assert not response.results[0].HasField("reward")
 
@@ -119,7 +118,7 @@ def test_predict_is_dictionary_encoded(server: ServerProcess, channel: grpc.Chan
         "model": "fake", "relation": "perturbation.de", "context": "k562",
         "subjects": ["AARS1"], "objects": ["CALR"],
     }  # fmt: skip
-    over_http = httpx.post(f"{server.url}/v1/predict", json=body).json()
+    over_http = post(f"{server.url}/v1/predict", json=body).json()
     assert over_http["p"] == [response.p[0]]
     assert over_http["digest"] == response.digest
 

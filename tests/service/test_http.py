@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from servers import ServerProcess
+from servers import ServerProcess, get, post
 
 THINK = "<think>AARS charges tRNA and CALR is folded in the ER, so stress may reach it.</think>"
 
@@ -26,7 +26,7 @@ def item(a: str = "AARS1", b: str = "CALR", answer: str = "yes", **more: Any) ->
 
 def score(server: ServerProcess, items: list[Any], **more: Any) -> httpx.Response:
     body = {"profile": "rbio-mlp", "items": items, **more}
-    return httpx.post(f"{server.url}/v1/score", json=body, timeout=30)
+    return post(f"{server.url}/v1/score", json=body, timeout=30)
 
 
 def results(server: ServerProcess, items: list[Any], **more: Any) -> list[dict[str, Any]]:
@@ -111,7 +111,7 @@ def test_a_bad_item_costs_its_neighbours_nothing(
 ) -> None:
     broken, status, reason, message = bad
     body = json.dumps({"profile": "rbio-mlp", "items": [GOOD, broken, GOOD]})
-    response = httpx.post(f"{any_server.url}/v1/score", content=body)
+    response = post(f"{any_server.url}/v1/score", content=body)
     assert response.status_code == 200, response.text
     before, found, after = response.json()["results"]
     assert before["status"] == after["status"] == "ok"
@@ -167,7 +167,7 @@ def test_a_bad_envelope_says_what_and_where(
     any_server: ServerProcess, envelope: tuple[bytes, int, str]
 ) -> None:
     body, status, says = envelope
-    response = httpx.post(f"{any_server.url}/v1/score", content=body)
+    response = post(f"{any_server.url}/v1/score", content=body)
     assert response.status_code == status
     error = response.json()["error"]
     assert says in error["message"]
@@ -185,7 +185,7 @@ def test_an_empty_batch_is_answered(any_server: ServerProcess) -> None:
 def test_a_pinned_profile_is_served(server: ServerProcess) -> None:
     digest = score(server, []).json()["profile"]["digest"]
     body = {"profile": f"rbio-mlp@{digest}", "items": [item()]}
-    assert httpx.post(f"{server.url}/v1/score", json=body).status_code == 200
+    assert post(f"{server.url}/v1/score", json=body).status_code == 200
 
 
 def test_a_deadline_that_cannot_be_met_is_504(server: ServerProcess) -> None:
@@ -196,9 +196,9 @@ def test_a_deadline_that_cannot_be_met_is_504(server: ServerProcess) -> None:
 
 def test_chunked_and_plain_bodies_give_the_same_bits(any_server: ServerProcess) -> None:
     body = json.dumps({"profile": "rbio-mlp", "items": [item("CHUNK")]}).encode()
-    plain = httpx.post(f"{any_server.url}/v1/score", content=body).json()
+    plain = post(f"{any_server.url}/v1/score", content=body).json()
     chunks = (body[i : i + 7] for i in range(0, len(body), 7))
-    chunked = httpx.post(f"{any_server.url}/v1/score", content=chunks).json()
+    chunked = post(f"{any_server.url}/v1/score", content=chunks).json()
     assert chunked["results"][0]["reward"] == plain["results"][0]["reward"]
 
 
@@ -217,7 +217,7 @@ def test_predict_has_nulls_where_it_does_not_know(any_server: ServerProcess) -> 
         "model": "fake", "relation": "perturbation.de", "context": "k562",
         "subjects": ["AARS1", "UNKNOWN1"], "objects": ["CALR", "CALR"],
     }  # fmt: skip
-    found = httpx.post(f"{any_server.url}/v1/predict", json=body).json()
+    found = post(f"{any_server.url}/v1/predict", json=body).json()
     assert found["status"] == ["OK", "UNKNOWN_GENE"]
     assert found["p"][1] is None
     assert found["p"][0] == results(any_server, [item()])[0]["reward"]
@@ -240,18 +240,18 @@ def test_predict_faults(
     any_server: ServerProcess, model: str, change: dict[str, Any], status: int, says: str
 ) -> None:
     body = {"model": model, "relation": "perturbation.de", "subjects": ["A"], "objects": ["B"]}
-    response = httpx.post(f"{any_server.url}/v1/predict", json={**body, **change})
+    response = post(f"{any_server.url}/v1/predict", json={**body, **change})
     assert response.status_code == status, response.text
     assert says in response.text.replace('\\"', '"')
 
 
 def test_the_catalogue_says_what_is_served(server: ServerProcess) -> None:
-    models = httpx.get(f"{server.url}/v1/models").json()["models"]
+    models = get(f"{server.url}/v1/models").json()["models"]
     assert [model["name"] for model in models] == ["fake", "slow"]
     assert [model["run"] for model in models] == ["inline", "thread"]
     assert models[0]["genes"] == "symbols as they are"
-    assert httpx.get(f"{server.url}/v1/models/slow").json()["name"] == "slow"
-    profiles = httpx.get(f"{server.url}/v1/profiles").json()["profiles"]
+    assert get(f"{server.url}/v1/models/slow").json()["name"] == "slow"
+    profiles = get(f"{server.url}/v1/profiles").json()["profiles"]
     available = {profile["name"]: profile["available"] for profile in profiles}
     assert available["rbio-mlp"]
     assert available["slow"]
@@ -259,9 +259,9 @@ def test_the_catalogue_says_what_is_served(server: ServerProcess) -> None:
 
 
 def test_every_available_profile_has_an_example_that_works(any_server: ServerProcess) -> None:
-    for profile in httpx.get(f"{any_server.url}/v1/profiles").json()["profiles"]:
+    for profile in get(f"{any_server.url}/v1/profiles").json()["profiles"]:
         if profile["available"]:
-            response = httpx.post(f"{any_server.url}/v1/score", json=profile["example"])
+            response = post(f"{any_server.url}/v1/score", json=profile["example"])
             assert response.status_code == 200
             statuses = {result["status"] for result in response.json()["results"]}
             assert statuses <= {"ok", "abstain"}, profile["name"]
@@ -280,13 +280,13 @@ def test_every_available_profile_has_an_example_that_works(any_server: ServerPro
 def test_a_wrong_route_says_what_there_is(
     server: ServerProcess, method: str, path: str, status: int, says: str
 ) -> None:
-    response = httpx.request(method, f"{server.url}{path}")
+    response = httpx.request(method, f"{server.url}{path}", verify=False)
     assert response.status_code == status
     assert says in response.json()["error"]["message"]
 
 
 def test_the_documentation_describes_the_hot_routes(server: ServerProcess) -> None:
-    schema = httpx.get(f"{server.url}/openapi.json").json()
+    schema = get(f"{server.url}/openapi.json").json()
     assert {"/v1/score", "/v1/predict", "/v1/models", "/readyz"} <= set(schema["paths"])
     body = schema["paths"]["/v1/score"]["post"]["requestBody"]["content"]["application/json"]
     assert body["schema"]["$ref"].split("/")[-1] in schema["components"]["schemas"]
@@ -296,7 +296,7 @@ def test_metrics_count_what_happened(server: ServerProcess) -> None:
     context = {"run": "metrics-test", "step": 3, "split": "train"}
     results(server, [item(), item("UNKNOWN1")], context=context)
     results(server, [item("COUNTED")], profile="slow")
-    text = httpx.get(f"{server.url}/metrics").text
+    text = get(f"{server.url}/metrics").text
     labels = 'profile="rbio-mlp",run="metrics-test",split="train"'
     assert f"softverifier_reward_count{{{labels}}} 1.0" in text
     for name in (
@@ -317,7 +317,7 @@ def test_a_single_item_that_cannot_be_parsed_costs_its_neighbours_nothing(
         "null",
     ):
         body = f'{{"profile": "rbio-mlp", "items": [{good}, {bad}, {good}]}}'
-        response = httpx.post(f"{any_server.url}/v1/score", content=body)
+        response = post(f"{any_server.url}/v1/score", content=body)
         assert response.status_code == 200, response.text
         statuses = [result["status"] for result in response.json()["results"]]
         assert statuses == ["ok", "error", "ok"]
@@ -326,7 +326,7 @@ def test_a_single_item_that_cannot_be_parsed_costs_its_neighbours_nothing(
 def test_fresh_connections_are_all_answered(any_server: ServerProcess) -> None:
     def ask(i: int) -> int:
         body = {"profile": "rbio-mlp", "items": [item(f"FRESH{i % 50}")]}
-        return httpx.post(f"{any_server.url}/v1/score", json=body, timeout=30).status_code
+        return post(f"{any_server.url}/v1/score", json=body, timeout=30).status_code
 
     with ThreadPoolExecutor(32) as pool:
         assert set(pool.map(ask, range(300))) == {200}

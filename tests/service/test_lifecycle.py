@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from served import SETTINGS
-from servers import RedisProcess, ServerProcess, wait_until
+from servers import RedisProcess, ServerProcess, get, post, wait_until
 from softverifier import RewardClient
 from softverifier._pb import rewards_pb2 as pb
 
@@ -29,7 +29,7 @@ def body(profile: str, *subjects: str) -> dict[str, Any]:
 
 
 def ask(server: ServerProcess, profile: str, subject: str) -> str:
-    response = httpx.post(f"{server.url}/v1/score", json=body(profile, subject), timeout=30)
+    response = post(f"{server.url}/v1/score", json=body(profile, subject), timeout=30)
     status: str = response.json()["results"][0]["status"]
     return status
 
@@ -44,13 +44,15 @@ def test_sigterm_answers_what_is_in_flight_and_exits_0(own_server: ServerProcess
         asked = [first, *(pool.submit(ask, own_server, "slow", f"G{i}") for i in range(63))]
         queued = 'softverifier_queue_depth{model="slow"} 63.0'
         wait_until(
-            lambda: queued in httpx.get(f"{own_server.url}/metrics").text, 10, "not all queued"
+            lambda: queued in get(f"{own_server.url}/metrics").text,
+            10,
+            "not all queued",
         )
         own_server.terminate()
         assert [one.result() for one in asked] == ["ok"] * 64
     assert own_server.wait() == 0
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{own_server.url}/healthz")
+        get(f"{own_server.url}/healthz")
 
 
 def test_clients_that_go_away_take_their_work_with_them(own_server: ServerProcess) -> None:
@@ -60,10 +62,15 @@ def test_clients_that_go_away_take_their_work_with_them(own_server: ServerProces
 
     def leave(i: int) -> None:
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{own_server.url}/v1/score", json=body("slow", f"AWAY{i}"), timeout=0.5)
+            httpx.post(
+                verify=False,
+                url=f"{own_server.url}/v1/score",
+                json=body("slow", f"AWAY{i}"),
+                timeout=0.5,
+            )
 
     def metric(name: str) -> float:
-        text = httpx.get(f"{own_server.url}/metrics").text
+        text = get(f"{own_server.url}/metrics").text
         return next((float(r.split()[-1]) for r in text.splitlines() if r.startswith(name)), 0.0)
 
     warm_up = metric('softverifier_batch_queries_sum{model="slow"}')
@@ -96,9 +103,11 @@ def test_a_stuck_model_does_not_keep_the_process_alive(own_server: ServerProcess
     config.write_text("[batching]\nstall_s = 0.5\n" + text.replace("[limits]", GRACE))
     own_server.start()
     with ThreadPoolExecutor(1) as pool:
-        stuck = pool.submit(httpx.post, f"{own_server.url}/v1/score", json=body("slow", "A"))
+        stuck = pool.submit(post, f"{own_server.url}/v1/score", json=body("slow", "A"))
         wait_until(
-            lambda: httpx.get(f"{own_server.url}/healthz").status_code == 503, 10, "not noticed"
+            lambda: get(f"{own_server.url}/healthz").status_code == 503,
+            10,
+            "not noticed",
         )
         own_server.terminate()
         started = time.monotonic()
@@ -114,7 +123,7 @@ def test_a_damaged_starter_is_built_anew(tmp_path: Path) -> None:
     again = ServerProcess(tmp_path).start()
     try:
         assert "building it anew" in again.log()
-        assert httpx.get(f"{again.url}/readyz").json()["models"] == ["starter"]
+        assert get(f"{again.url}/readyz").json()["models"] == ["starter"]
     finally:
         again.stop()
 
@@ -131,7 +140,7 @@ def test_redis_that_comes_up_after_the_server_is_used(
     own_redis.start()
 
     def cached() -> bool:
-        response = httpx.post(f"{own_server.url}/v1/score", json=body("slow", "R"), timeout=30)
+        response = post(f"{own_server.url}/v1/score", json=body("slow", "R"), timeout=30)
         return bool(response.json()["results"][0]["components"][0]["cached"])
 
     wait_until(cached, 8, "Redis was never taken into use")
@@ -188,7 +197,7 @@ def test_redis_dies_and_comes_back_while_serving(
     own_server.start()
 
     def cached() -> bool:
-        result = httpx.post(f"{own_server.url}/v1/score", json=body("slow", "R"), timeout=30)
+        result = post(f"{own_server.url}/v1/score", json=body("slow", "R"), timeout=30)
         (component,) = result.json()["results"][0]["components"]
         assert component["status"] == "OK"
         return bool(component["cached"])
@@ -231,7 +240,7 @@ def test_workers_are_scraped_as_one(own_server: ServerProcess) -> None:
 
     def total() -> float:
         line = 'softverifier_items_total{profile="rbio-mlp",reason="OK",status="ok"} '
-        text = httpx.get(f"{own_server.url}/metrics").text
+        text = get(f"{own_server.url}/metrics").text
         return sum(float(row[len(line) :]) for row in text.splitlines() if row.startswith(line))
 
     wait_until(lambda: total() == 40, 5, f"{total()} of 40 items counted")
