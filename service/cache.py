@@ -20,12 +20,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+import structlog
 from redis import asyncio as aioredis
 from redis.exceptions import RedisError
 
 from service.errors import StartupFault
 from service.metrics import Metrics
 from service.settings import Cache as CacheSettings
+
+log = structlog.get_logger(__name__)
 
 
 class Key(NamedTuple):
@@ -221,10 +224,12 @@ class RedisTier:
         self._metrics.redis(f"failure_{type(error).__name__}")
         if self._breaker.failure():
             self._metrics.redis("opened")
+            log.warning("Redis fails; going on without it", url=self.url, error=repr(error))
 
     def _succeeded(self) -> None:
         if self._breaker.success():
             self._metrics.redis("closed")
+            log.info("Redis answers again", url=self.url)
 
     async def close(self) -> None:
         """Finish pending writes, then disconnect."""

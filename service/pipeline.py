@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from service.batcher import Hosted
 from service.cache import Key, Memory, RedisTier, Row
-from service.columns import columns_of, verdicts_of
+from service.columns import columns_of, verdicts_of, without_opinion
 from service.errors import Conflict, DeadlineExceeded, NotFound, TooLarge, nearest
 from service.guard import Outcome, outcomes
 from service.metrics import Metrics
@@ -135,7 +135,8 @@ class Pipeline:
                 served = ", ".join(f"{m.name} ({m.spec.family})" for m in self.models) or "none"
                 raise NotFound(
                     f"profile {profile.name!r} needs a world model ({selector}) for {relation!r}; "
-                    f"served: {served}. Add one with --model DIR",
+                    f"served: {served}. Add one with --model DIR, or bind a served one under "
+                    "[profiles.models]",
                     field="profile",
                 )
 
@@ -177,6 +178,9 @@ class Pipeline:
             else profile.compose(item, answer, [verdicts[query] for query in plan])
             for i, (item, answer, plan) in enumerate(zip(items, answers, plans, strict=True))
         ]
+        for result, plan in zip(results, plans, strict=True):
+            if result.reward is None and result.message is None and plan:
+                result.message = without_opinion(plan, verdicts)
         self._refuse_all_late(results, verdicts)
         metrics.stage("compose", perf_counter() - decided)
         metrics.results(profile.name, context.run, context.split, results)
@@ -228,7 +232,7 @@ class Pipeline:
         for query in dict.fromkeys(query for plan in plans for query in plan):
             hosted = self.models.route(query.model, query.relation, query.context)
             if hosted is None:
-                verdicts[query] = Verdict(Status.OUT_OF_DISTRIBUTION)
+                verdicts[query] = self._unanswerable(query)
                 continue
             key = Key(hosted.tag, *query[1:])
             row = self._memory.get(key)
@@ -246,6 +250,12 @@ class Pipeline:
             await self._from_models(missing, verdicts, deadline)
             self.metrics.stage("model", perf_counter() - looked)
         return verdicts
+
+    def _unanswerable(self, query: Query) -> Verdict:
+        """Why no served model is asked: there is none of the kind, or none for the context."""
+        if self.models.candidates(query.model, query.relation):
+            return Verdict(Status.OUT_OF_DISTRIBUTION)
+        return Verdict(Status.MODEL_ERROR, reason=Reason.NO_MODEL)
 
     async def _from_redis(
         self, redis: RedisTier, missing: list[_Asked], verdicts: dict[Query, Verdict]

@@ -111,6 +111,12 @@ def run(
         shared: folder for the metrics of sibling workers that serve the same ports.
     """
     configure_logging(settings)
+    server = settings.server
+    if server.http_port and server.http_port == server.grpc_port:
+        raise StartupFault(
+            f"server.http_port and server.grpc_port are both {server.http_port}; HTTP and gRPC "
+            "need a port each"
+        )
     http_socket = listen(
         settings.server.host, settings.server.http_port, shared=shared is not None, what="http_port"
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -209,6 +210,19 @@ def load(file: Path | None = None, overrides: dict[str, dict[str, Any]] | None =
             f"settings ({PREFIX}* variables): {error}; lists and tables are given as JSON"
         ) from None
     return settings
+
+
+def with_models(settings: Settings, folders: Sequence[Path]) -> Settings:
+    """The settings with more trained folders; one that they list already is not listed twice."""
+    listed = {entry.path.resolve() for entry in settings.models if entry.path}
+    if settings.starter.enabled:
+        listed.add(settings.starter.path.resolve())
+    added = []
+    for folder in folders:
+        if folder.resolve() not in listed:
+            listed.add(folder.resolve())
+            added.append(Model(path=folder))
+    return settings.model_copy(update={"models": [*settings.models, *added]})
 
 
 def _validated(values: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from service.commands.rows import format_of
 from service.commands.scorers import local_pipeline, patient_settings
 from service.errors import StartupFault
 from worldmodels.core import RELATIONS, Queries, Status
+from worldmodels.perturbation.tables import line_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,8 +150,9 @@ def columns(
                 f"{file} has no column for the {role} ({', '.join(names)}); "
                 f"it has {', '.join(map(str, frame.columns))}"
             )
-    if cell_line is not None:
-        found["context"] = [cell_line] * len(frame)
+    line = cell_line or ("" if "context" in found else line_of(file))
+    if line:
+        found["context"] = [line] * len(frame)
     return found["subject"], found["object"], found.get("context", [""] * len(frame))
 
 

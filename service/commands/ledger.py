@@ -3,10 +3,10 @@
 A JSONL file grows batch by batch; a last line that was only half written is cut off when the run
 is taken up again. CSV and Parquet grow as ``OUT.partial.jsonl`` and are made from it at the end.
 Beside the output lies ``OUT.run.json`` with digests of the input and of the recipe: rewards of two
-inputs or two recipes never end up in one file.
+inputs or two recipes never end up in one file, nor those of models that have nothing in common.
 
-Limits: one run at a time writes an output; nothing is locked. A world model that changed between
-two runs is not noticed here: every component carries the digest of what gave it.
+Limits: one run at a time writes an output; nothing is locked. Where a profile asks several models,
+that one of them changed between two runs is not noticed: every component carries its digest.
 """
 
 from __future__ import annotations
@@ -77,6 +77,9 @@ class Ledger:
         self._state = out.with_name(out.name + ".run.json")
         self._lines = out if form == "jsonl" else out.with_name(out.name + ".partial.jsonl")
         self.tally: Counter[tuple[str, str]] = Counter()
+        self.examples: dict[tuple[str, str], str] = {}
+        self.judges: set[str] = set()
+        """Digests of the world models behind the rewards so far."""
         self.reward_sum = 0.0
         self.scored = 0
         try:
@@ -137,18 +140,32 @@ class Ledger:
         return True
 
     def _count(self, row: dict[str, Any]) -> None:
-        self.tally[row["status"], row["reason"]] += 1
+        kind = (row["status"], row["reason"])
+        self.tally[kind] += 1
+        self.judges |= _judges([row])
+        if row.get("message"):
+            self.examples.setdefault(kind, row["message"])
         if row["reward"] is not None:
             self.reward_sum += row["reward"]
             self.scored += 1
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
         """Append rows; they are with the operating system when this returns."""
+        self._refuse_other_judges(rows)
         self._file.write(b"".join(_line(row) for row in rows))
         self._file.flush()
         for row in rows:
             self._count(row)
         self.done += len(rows)
+
+    def _refuse_other_judges(self, rows: Sequence[dict[str, Any]]) -> None:
+        """A run taken up again must not go on with other models; noticed where none is the same."""
+        found = _judges(rows)
+        if self.judges and found and not found & self.judges:
+            raise StartupFault(
+                f"{self.out}: the rows so far were judged by {_shown(self.judges)}, now it would "
+                f"be {_shown(found)}; serve the same model, choose another --out, or --restart"
+            )
 
     def finish(self, run: Run) -> None:
         """Make the output of its final form and say that it is whole."""
@@ -172,6 +189,15 @@ class Ledger:
                 row["components"] = msgspec.json.encode(row["components"]).decode()
                 row["id"] = None if row["id"] is None else str(row["id"])
                 yield row
+
+
+def _judges(rows: Sequence[dict[str, Any]]) -> set[str]:
+    digests = (part.get("digest") for row in rows for part in row["components"])
+    return {digest for digest in digests if digest}
+
+
+def _shown(digests: set[str]) -> str:
+    return ", ".join(sorted(f"{digest[:19]}…" for digest in digests))
 
 
 def _line(row: dict[str, Any]) -> bytes:

@@ -26,8 +26,7 @@ def models(
     """
     loaded = settings.load(config)
     if model:
-        added = [settings.Model(path=path) for path in model]
-        loaded = loaded.model_copy(update={"models": [*loaded.models, *added]})
+        loaded = settings.with_models(loaded, model)
     service = app.build(loaded, lambda line: Console(stderr=True).print(line, style="dim"))
     table = Table("name", "family", "version", "digest", "answers", "contexts", "genes", "µs/query")
     for hosted in service.pipeline.models:

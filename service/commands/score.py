@@ -137,6 +137,8 @@ async def _go_on(
                 rate = (ledger.done - before) / (time.perf_counter() - started)
                 counts = _counts(ledger)
                 bar.update(shown, completed=ledger.done, rate=f"{rate:,.0f}/s", counts=counts)
+        except StartupFault:
+            raise
         except (RequestRejected, NotFound, Conflict, BadRequest) as error:
             raise StartupFault(str(error)) from None  # asking again would not help
         except (SoftVerifierError, ServiceError) as error:
@@ -149,7 +151,7 @@ async def _go_on(
         return False
     ledger.finish(run)
     _summarise(ledger, time.perf_counter() - started, ledger.done - before)
-    return True
+    return not ledger.done or any(status != "error" for status, _ in ledger.tally)
 
 
 async def _batches(scorer: Scorer, rows: Iterable[Row], batch_size: int, concurrency: int) -> Any:
@@ -213,9 +215,12 @@ def _counts(ledger: Ledger) -> str:
 
 def _summarise(ledger: Ledger, seconds: float, fresh: int) -> None:
     table = Table("status", "reason", "rows", title=str(ledger.out), title_justify="left")
+    if ledger.examples:
+        table.add_column("for example", overflow="fold")
     table.columns[2].justify = "right"
     for (status, reason), count in sorted(ledger.tally.items(), key=lambda entry: -entry[1]):
-        table.add_row(status, reason, f"{count:,}")
+        example = ledger.examples.get((status, reason), "")
+        table.add_row(status, reason, f"{count:,}", *([example] if ledger.examples else []))
     console = Console(file=sys.stdout)
     console.print(table)
     if ledger.scored:

@@ -81,7 +81,7 @@ class LocalScorer:
 
 
 def read_item(raw: Mapping[str, Any]) -> Item | BadItem:
-    """A JSON item as the pipeline takes it, read exactly as the server would read it."""
+    """A JSON item as the pipeline takes it, as the server reads it."""
     from service.pipeline import BadItem
     from softverifier.items import BadItem as Unsendable
     from softverifier.items import encoded, identity
@@ -129,9 +129,9 @@ def patient_settings(config: Path | None, models: Sequence[Path]) -> Settings:
     from service import settings
 
     loaded = settings.load(config, {"limits": {"deadline_ms": PATIENT_DEADLINE_MS}})
-    chosen = [*loaded.models, *(settings.Model(path=path) for path in models)]
+    loaded = settings.with_models(loaded, models)
     starter = loaded.starter
-    if chosen and not (starter.path / "manifest.toml").exists():
+    if loaded.models and not (starter.path / "manifest.toml").exists():
         # Whoever names a model does not wait for another one to be built.
         starter = starter.model_copy(update={"enabled": False})
-    return loaded.model_copy(update={"models": chosen, "starter": starter})
+    return loaded.model_copy(update={"starter": starter})

@@ -45,8 +45,7 @@ def serve(
     overrides: dict[str, Any] = {"server": {k: v for k, v in options.items() if v is not None}}
     loaded = settings.load(config, overrides)
     if model:
-        added = [settings.Model(path=path) for path in model]
-        loaded = loaded.model_copy(update={"models": [*loaded.models, *added]})
+        loaded = settings.with_models(loaded, model)
     if worker and metrics_folder is not None:
         raise typer.Exit(serving.run(loaded, lambda *_: None, shared=metrics_folder))
     if loaded.server.workers > 1:

@@ -127,6 +127,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 _SERVER: Final = ServerRef(__version__)
 _STATUS_NAMES: Final = [Status(code).name for code in sorted(Status)]
 _PATH: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
+_MISSING_FIELD: Final = re.compile(r"missing required field `(?P<name>[^`]*)`")
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `(?P<name>[^`]*)`")
 _INVALID_TAG: Final = re.compile(r"Invalid value (?P<value>'.*')")
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -317,7 +318,11 @@ def explain(fault: str, kind: type, prefix: str) -> tuple[str, str]:
     assert match is not None
     what, path = match["what"], match["path"] or ""
     field = f"{prefix}.{path}" if prefix and path else prefix or path
+    if missing := _MISSING_FIELD.search(what):
+        field = f"{field}.{missing['name']}" if field else missing["name"]
+        return field, f"{field}: {what[0].lower()}{what[1:]}"
     if unknown := _UNKNOWN_FIELD.search(what):
+        field = f"{field}.{unknown['name']}" if field else unknown["name"]
         known = [name for name in _fields_at(kind, path) if name != unknown["name"]]
         return (
             field,

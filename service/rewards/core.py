@@ -41,6 +41,7 @@ class Reason(enum.StrEnum):
     BAD_TRUTH = "BAD_TRUTH"
     NO_RAW_SCORE = "NO_RAW_SCORE"
     """The profile pays the raw score and the model gives none: they do not fit each other."""
+    NO_MODEL = "NO_MODEL"
     MODEL_ERROR = "MODEL_ERROR"
     DEADLINE = "DEADLINE"
     OVERLOADED = "OVERLOADED"
@@ -62,6 +63,7 @@ ERRORS: Final = frozenset(
         Reason.TASK_MISMATCH,
         Reason.BAD_TRUTH,
         Reason.NO_RAW_SCORE,
+        Reason.NO_MODEL,
         Reason.MODEL_ERROR,
         Reason.DEADLINE,
         Reason.OVERLOADED,

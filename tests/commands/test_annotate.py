@@ -144,3 +144,10 @@ def test_an_empty_table_stays_empty(run: Run, tmp_path: Path, config: Path) -> N
     file.write_text("pert,gene\n")
     assert run("annotate", file, "--model", "screen", "--config", config)[0] == 0
     assert read(tmp_path / "p.annotated.csv").empty
+
+
+def test_the_cell_line_is_in_the_name_of_the_file(run: Run, config: Path, tmp_path: Path) -> None:
+    file = tmp_path / "k562-de.csv"
+    file.write_text("pert,gene\nA,B\n")
+    assert run("annotate", file, "--model", "screen", "--config", config)[0] == 0
+    assert ",OK" in (tmp_path / "k562-de.annotated.csv").read_text()

@@ -302,3 +302,35 @@ def test_cells_become_items(cells: dict[str, Any], expected: dict[str, Any]) -> 
 def test_cells_that_cannot_be_read_are_named(cells: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         item_of({"completion": "c", **cells})
+
+
+def test_a_run_does_not_go_on_with_another_model(
+    run: Run, file: Path, here: list[Any], config: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    assert run("score", file, *here, "--out", out)[0] == 0
+    lines = out.read_text().splitlines(keepends=True)
+    out.write_text("".join(lines[: len(lines) // 2]))
+    state = out.with_name("out.jsonl.run.json")
+    state.write_text(state.read_text().replace('"complete": true', '"complete": false'))
+    other = tmp_path / "other.toml"
+    other.write_text(config.read_text().replace('unknown = "NO"', 'unknown = "NO", version = "2"'))
+    arguments = [other if argument == config else argument for argument in here]
+    code, said = run("score", file, *arguments, "--out", out)
+    assert code == 2
+    assert "the rows so far were judged by sha256:" in said
+    assert len(out.read_text().splitlines()) == len(lines) // 2
+    assert run("score", file, *here, "--out", out)[0] == 0
+    assert out.read_text().splitlines(keepends=True) == lines
+
+
+def test_a_run_of_errors_alone_is_a_failure_and_shows_one(
+    run: Run, here: list[Any], tmp_path: Path
+) -> None:
+    rows = [{**item(i), "task": {"type": "label", "classes": ["a", "b"]}} for i in range(3)]
+    code, said = run("score", write_lines(tmp_path / "wrong.jsonl", rows), *here)
+    assert code == 1
+    assert "TASK_MISMATCH" in said
+    assert (
+        "judges perturbation.de" in said.replace("\n", "").replace("│", "") or "task.type" in said
+    )

@@ -108,7 +108,7 @@ QUESTIONS = {
     "starter": (
         "starter",
         {"type": "gene.coexpression", "genes": ["A", "B"]},
-        Query("family:coexpression", "gene.coexpression", "A", "B", ""),
+        Query("starter", "gene.coexpression", "A", "B", ""),
     ),
 }
 

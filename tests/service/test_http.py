@@ -95,7 +95,10 @@ ITEMS = {
     ),
     "no completion": ({"task": GOOD["task"]}, "invalid", "NO_ANSWER", None),
     "lone surrogate": ({**GOOD, "completion": "\ud800"}, "invalid", None, None),
-    "unknown gene": (item("UNKNOWN1"), "abstain", "UNKNOWN_GENE", None),
+    "unknown gene": (
+        item("UNKNOWN1"), "abstain", "UNKNOWN_GENE",
+        "perturbation.de of 'UNKNOWN1' and 'CALR' in 'k562', asked of fake: UNKNOWN_GENE",
+    ),
     "other cell line": (
         {**GOOD, "task": {**GOOD["task"], "cell_line": "hela"}},
         "abstain", "OUT_OF_DISTRIBUTION", None,
@@ -129,6 +132,28 @@ def test_one_poisoned_item_of_64(any_server: ServerProcess) -> None:
         found = list(pool.map(lambda one: results(any_server, [one], profile="slow")[0], items))
     assert [r["status"] for r in found] == ["ok"] * 63 + ["error"]
     assert found[-1]["retryable"]
+
+
+def test_a_profile_whose_model_is_not_served_says_so(any_server: ServerProcess) -> None:
+    missing, settled = results(any_server, [item(), item(truth="yes")], profile="rbio-exp")
+    assert (missing["status"], missing["reason"], missing["reward"]) == ("error", "NO_MODEL", None)
+    assert "asked of family:measured" in missing["message"]
+    assert not missing["retryable"]
+    assert (settled["status"], settled["reward"]) == ("ok", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b'{"profile": "rbio-mlp"}', "items"),
+        (b'{"profile": "rbio-mlp", "items": [], "itmes": []}', "itmes"),
+        (b'{"profile": "rbio-mlp", "items": [], "context": {"rnu": ""}}', "context.rnu"),
+        (b'{"profile": 3, "items": []}', "profile"),
+    ],
+)
+def test_the_field_at_fault_is_named(any_server: ServerProcess, body: bytes, field: str) -> None:
+    error = post(f"{any_server.url}/v1/score", content=body).json()["error"]
+    assert error["field"] == field
 
 
 ENVELOPES = {

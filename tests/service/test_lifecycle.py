@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -169,8 +170,11 @@ def test_a_stream_is_told_that_the_server_drains(own_server: ServerProcess) -> N
         task=pb.Task(type="perturbation.de", perturbation=["A"], gene="B", cell_line="k562"),
     )
 
+    answered = threading.Event()
+
     def requests() -> Any:
         yield pb.ScoreRequest(profile="rbio-mlp", items=[item])
+        assert answered.wait(10)
         own_server.terminate()
         time.sleep(20)  # a trainer that keeps its stream open: the server must not wait for it
 
@@ -181,6 +185,7 @@ def test_a_stream_is_told_that_the_server_drains(own_server: ServerProcess) -> N
             response_deserializer=pb.ScoreResponse.FromString,
         )(requests())
         assert next(stream).results[0].status == "ok"
+        answered.set()
         with pytest.raises(grpc.RpcError) as ended:
             next(stream)
         assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -298,6 +303,9 @@ STARTS = {
     "a table as text in a variable": variable("SOFT_VERIFIER_GENES__TABLES", "g.tsv", "as JSON"),
     "a section as text in a variable": variable("SOFT_VERIFIER_SERVER", "foo", "as JSON"),
     "port in use": taken,
+    "one port for both": option(
+        "--http-port", "8181", "--grpc-port", "8181", says="need a port each"
+    ),
     "no such settings file": option("--config", "no.toml", says="no.toml does not exist"),
     "settings are not TOML": setting("[server", "cannot be read"),
     "unknown section": setting("[servr]\n", "servr: unknown key; did you mean 'server'"),

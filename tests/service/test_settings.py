@@ -41,6 +41,14 @@ def test_no_file_is_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert settings.load().server.host == "127.0.0.1"
 
 
+def test_a_folder_that_is_listed_is_not_listed_twice(tmp_path: Path) -> None:
+    loaded = load(tmp_path, f'[[models]]\npath = "{tmp_path}/a"\n')
+    more = settings.with_models(loaded, [tmp_path / "b" / ".." / "a", tmp_path / "b"])
+    assert [entry.path for entry in more.models] == [tmp_path / "a", tmp_path / "b"]
+    again = settings.with_models(loaded, [loaded.starter.path])
+    assert again.models == loaded.models
+
+
 def test_settings_are_frozen(tmp_path: Path) -> None:
     loaded = load(tmp_path, "")
     with pytest.raises(ValueError, match="frozen"):

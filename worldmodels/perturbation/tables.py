@@ -117,6 +117,7 @@ def read(
 def _part(
     path: Path, relation: str, cell_line: str | None, any_cell_line: bool, alpha: float
 ) -> Frame:
+    _refuse_directions(path, relation)
     raw = _load(path)
     table = raw.rename(columns=_columns(path, list(raw.columns)))
     if "split" in table:
@@ -234,13 +235,27 @@ def _opinion(relation: str, alpha: float) -> str:
     return "a label or q"
 
 
+def _refuse_directions(path: Path, relation: str) -> None:
+    """PerturbQA's two tables of a line look alike; their labels mean different things."""
+    if relation == "perturbation.de" and path.stem.endswith("-dir"):
+        raise ModelFault(
+            f"{path}: by its name its labels are directions of change; give --relation "
+            "perturbation.dir, or rename the file"
+        )
+
+
+def line_of(path: Path) -> str:
+    """The cell line that a file name tells (``k562-de.csv``), "" if it tells none."""
+    match = _LINE_OF_FILE.match(path.name)
+    return match[1] if match else ""
+
+
 def _cell_lines(path: Path, table: Frame, cell_line: str | None, optional: bool) -> list[str]:
     if "context" in table:
         lines = [canonical_context(name) for name in table["context"].astype(str)]
         _refuse(path, table, "context", np.array(lines) == "", "a cell line")
         return lines
-    match = _LINE_OF_FILE.match(path.name)
-    line = canonical_context(cell_line or (match[1] if match else ""))
+    line = canonical_context(cell_line or line_of(path))
     if not line and not optional:
         raise ModelFault(
             f"{path}: no column says which cell line the rows are of; add cell_line to the table, "

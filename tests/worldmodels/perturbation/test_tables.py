@@ -171,3 +171,10 @@ def test_a_table_in_which_nothing_changes_teaches_no_direction(tmp_path: Path) -
 
 def test_columns_that_mean_nothing_may_repeat(tmp_path: Path) -> None:
     assert _read(tmp_path, "pert,gene,label,note,note\nA,B,1,x,y\n").labels.tolist() == [1]
+
+
+def test_a_table_of_directions_is_no_table_of_effects(tmp_path):
+    file = tmp_path / "k562-dir.csv"
+    file.write_text("pert,gene,label\nA,B,1\n")
+    with pytest.raises(ModelFault, match=r"--relation perturbation\.dir"):
+        tables.read([file], relation="perturbation.de")
