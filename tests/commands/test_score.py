@@ -331,6 +331,4 @@ def test_a_run_of_errors_alone_is_a_failure_and_shows_one(
     code, said = run("score", write_lines(tmp_path / "wrong.jsonl", rows), *here)
     assert code == 1
     assert "TASK_MISMATCH" in said
-    assert (
-        "judges perturbation.de" in said.replace("\n", "").replace("│", "") or "task.type" in said
-    )
+    assert "task.type" in said
