@@ -22,7 +22,8 @@ from service.cache import Memory, RedisTier
 from service.errors import StartupFault
 from service.metrics import Metrics
 from service.models import ServedModels
-from service.pipeline import BadItem, Pipeline
+from service.pipeline import Pipeline
+from service.requests import BadItem
 from service.rewards.core import Item, Result
 from service.rewards.profiles import ProfileFault, load_profiles
 from service.settings import Model, Settings

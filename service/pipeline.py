@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from time import perf_counter
-from typing import NamedTuple
 
 from service.batcher import Hosted
 from service.cache import Key, Memory, RedisTier, Row
@@ -21,29 +19,11 @@ from service.errors import Conflict, DeadlineExceeded, NotFound, TooLarge, neare
 from service.guard import Outcome, outcomes
 from service.metrics import Metrics
 from service.models import ServedModels
+from service.requests import NO_CONTEXT, BadItem, RunContext
 from service.rewards.core import Answer, Item, Query, Reason, Result, Verdict
 from service.rewards.profiles import Profile, pinned
 from service.settings import Limits
 from worldmodels.core import Queries, Status, Verdicts
-
-
-class BadItem(NamedTuple):
-    """An item that could not be read; its neighbours are scored all the same."""
-
-    id: str | int | None
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunContext:
-    """Whose rewards these are: labels of metrics, never part of a cache key."""
-
-    run: str = ""
-    step: int | None = None
-    split: str = ""
-
-
-NO_CONTEXT = RunContext()
 
 _Asked = tuple[Query, Key, Hosted]
 

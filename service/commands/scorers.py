@@ -12,7 +12,8 @@ import msgspec
 from service.rewards.core import Item
 
 if TYPE_CHECKING:
-    from service.pipeline import BadItem, Pipeline
+    from service.pipeline import Pipeline
+    from service.requests import BadItem
     from service.settings import Settings
     from softverifier import AsyncRewardClient
 
@@ -82,7 +83,7 @@ class LocalScorer:
 
 def read_item(raw: Mapping[str, Any]) -> Item | BadItem:
     """A JSON item as the pipeline takes it, as the server reads it."""
-    from service.pipeline import BadItem
+    from service.requests import BadItem
     from softverifier.items import BadItem as Unsendable
     from softverifier.items import encoded, identity
 

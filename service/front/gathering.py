@@ -20,7 +20,7 @@ import structlog
 from service.errors import ServiceError
 from service.front import wire
 from service.front.rest import HotRoutes, Reply, failure, finished
-from service.pipeline import BadItem, RunContext
+from service.requests import BadItem, RunContext
 from service.rewards.core import Item
 
 log = structlog.get_logger(__name__)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from service.front import wire
-from service.pipeline import BadItem
+from service.requests import BadItem
 from service.rewards import core
 from softverifier._pb import rewards_pb2 as pb
 

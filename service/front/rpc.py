@@ -21,7 +21,8 @@ from service import __version__
 from service.errors import BadRequest, ServiceError
 from service.front import wire
 from service.front.messages import read_items, write_result
-from service.pipeline import NO_CONTEXT, Pipeline, RunContext
+from service.pipeline import Pipeline
+from service.requests import NO_CONTEXT, RunContext
 from softverifier._pb import rewards_pb2 as pb
 from softverifier._pb import worldmodels_pb2 as wm
 

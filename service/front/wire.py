@@ -17,7 +17,7 @@ import numpy as np
 
 from service import __version__
 from service.errors import BadRequest, MalformedBody, ServiceError, TooLarge, nearest
-from service.pipeline import NO_CONTEXT, BadItem, RunContext
+from service.requests import NO_CONTEXT, BadItem, RunContext
 from service.rewards import core
 from service.rewards.core import TASK_TYPES, Item, Result
 from service.rewards.profiles import Profile

@@ -13,6 +13,7 @@ asked first or last by the order of ``evidence``.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Literal
 
 import msgspec
@@ -81,13 +82,13 @@ class AskedJudge(Judge):
             return found
         return self.task_fault(item)
 
+    @abstractmethod
     def task_fault(self, item: Item) -> Fault | None:
         """BAD_ITEM for a question without its genes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def question(self, item: Item) -> Query:
         """The one question that the item's task puts."""
-        raise NotImplementedError
 
     def queries(self, item: Item) -> tuple[Query, ...]:
         """One question, or none where the request's truth settles it."""
