@@ -28,6 +28,7 @@ from service.app import Service, build
 from service.errors import StartupFault
 from service.front import rest, rpc
 from service.front.gathering import Gathering
+from service.front.hot import HotRoutes
 from service.front.protocol import HotProtocol
 from service.metrics import Metrics
 from service.settings import Settings
@@ -191,7 +192,7 @@ async def _save_metrics(metrics: Metrics) -> None:
 
 
 def _http_server(service: Service) -> _HttpServer:
-    hot = rest.HotRoutes(service.pipeline)
+    hot = HotRoutes(service.pipeline)
     app = rest.Dispatcher(hot, rest.application(service.pipeline))
     settings = service.settings.server
     return _HttpServer(

@@ -19,7 +19,7 @@ import structlog
 
 from service.errors import ServiceError
 from service.front import wire
-from service.front.rest import HotRoutes, Reply, failure, finished
+from service.front.hot import HotRoutes, Reply, failure, finished
 from service.requests import BadItem, RunContext
 from service.rewards.core import Item
 

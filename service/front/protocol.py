@@ -16,7 +16,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.front.gathering import Gathering
-from service.front.rest import Reply
+from service.front.hot import Reply
 
 _HEAD: Final = {
     status.value: (

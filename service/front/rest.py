@@ -8,10 +8,9 @@ that goes away has its work cancelled where there is work to wait for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from time import perf_counter
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -23,95 +22,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service import __version__
 from service.errors import MalformedBody, NotFound, ServiceError, TooLarge, nearest
 from service.front import wire
+from service.front.hot import HotRoutes, Reply, failure
 from service.metrics import CONTENT_TYPE
 from service.pipeline import Pipeline
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
 _JSON: Final = (b"content-type", b"application/json")
 
 
 class ClientGone(Exception):
     """The client closed the connection before it had its answer."""
-
-
-class Reply(NamedTuple):
-    """What a hot route answers."""
-
-    status: int
-    payload: bytes
-    retry_after: int | None = None
-
-
-class HotRoutes:
-    """The routes that trainers hammer: bytes in, bytes out, no web framework."""
-
-    def __init__(self, pipeline: Pipeline):
-        self.pipeline = pipeline
-        self._answers: dict[str, Callable[[bytes], Awaitable[bytes]]] = {
-            "/v1/score": self._score,
-            "/v1/predict": self._predict,
-        }
-
-    def __contains__(self, route: str) -> bool:
-        return route in self._answers
-
-    async def reply(self, route: str, body: bytes) -> Reply:
-        """The answer, or what went wrong; never raises for a bad request."""
-        try:
-            reply = Reply(200, await self._answers[route](body))
-        except ServiceError as error:
-            reply = failure(error)
-        except Exception:
-            log.exception("request failed", route=route)
-            reply = failure(ServiceError("internal error; the server's log has it"))
-        self.pipeline.metrics.request(route, str(reply.status))
-        return reply
-
-    def reply_now(self, route: str, body: bytes) -> Reply:
-        """The same at once, for a pipeline that never waits."""
-        return finished(self.reply(route, body))
-
-    async def _score(self, body: bytes) -> bytes:
-        pipeline = self.pipeline
-        started = perf_counter()
-        profile, items, context, deadline_ms = wire.read_score(body, pipeline.limits.max_items)
-        pipeline.metrics.stage("parse", perf_counter() - started)
-        found, results = await pipeline.score(
-            profile, items, context=context, deadline=pipeline.deadline(deadline_ms)
-        )
-        decided = perf_counter()
-        payload = wire.write_score(found, results)
-        pipeline.metrics.stage("respond", perf_counter() - decided)
-        return payload
-
-    async def _predict(self, body: bytes) -> bytes:
-        pipeline = self.pipeline
-        started = perf_counter()
-        model, queries, deadline_ms = wire.read_predict(body, pipeline.limits.max_queries)
-        pipeline.metrics.stage("parse", perf_counter() - started)
-        hosted, verdicts = await pipeline.predict(
-            model, queries, deadline=pipeline.deadline(deadline_ms)
-        )
-        return wire.write_predict(hosted.spec, verdicts)
-
-
-def finished(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that never waits."""
-    try:
-        work.send(None)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    work.close()
-    raise AssertionError("a pipeline that never waits did wait")
-
-
-def failure(error: ServiceError) -> Reply:
-    """What a client is told of an error."""
-    after = None if error.retry_after is None else max(1, round(error.retry_after))
-    return Reply(error.http, wire.write_error(error), after)
 
 
 class Dispatcher:
@@ -292,6 +213,11 @@ def _response(reply: Reply) -> Response:
 
 
 def _add_catalogue(app: FastAPI, pipeline: Pipeline) -> None:
+    @app.get("/", summary="Where things are")
+    async def index() -> JSONResponse:
+        routes = sorted({route.path for route in app.routes if hasattr(route, "path")})
+        return JSONResponse({"service": "soft-verifier", "version": __version__, "routes": routes})
+
     @app.get("/v1/models", summary="The served world models")
     async def models() -> JSONResponse:
         return JSONResponse({"models": [describe_model(pipeline, m.name) for m in pipeline.models]})

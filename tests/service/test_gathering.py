@@ -13,7 +13,7 @@ from served import SETTINGS
 from servers import ServerProcess
 from service import app, settings
 from service.front.gathering import MOST_ITEMS, Gathering
-from service.front.rest import HotRoutes, Reply
+from service.front.hot import HotRoutes, Reply
 
 
 def body(subject: str = "A", n: int = 1, **more: Any) -> bytes:

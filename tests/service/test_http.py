@@ -310,6 +310,12 @@ def test_a_wrong_route_says_what_there_is(
     assert says in response.json()["error"]["message"]
 
 
+def test_the_root_says_where_things_are(server: ServerProcess) -> None:
+    found = get(f"{server.url}/").json()
+    assert found["service"] == "soft-verifier"
+    assert {"/v1/score", "/docs", "/metrics"} <= set(found["routes"])
+
+
 def test_the_documentation_describes_the_hot_routes(server: ServerProcess) -> None:
     schema = get(f"{server.url}/openapi.json").json()
     assert {"/v1/score", "/v1/predict", "/v1/models", "/readyz"} <= set(schema["paths"])

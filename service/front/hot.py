@@ -1,0 +1,99 @@
+"""The hot routes: bytes in, bytes out, no web framework.
+
+What the ASGI dispatcher and the protocol beneath it both answer with. Limits: a hot route is a
+POST with a JSON body; everything else is FastAPI's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from time import perf_counter
+from typing import Any, NamedTuple, TypeVar
+
+import structlog
+
+from service.errors import ServiceError
+from service.front import wire
+from service.pipeline import Pipeline
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+class Reply(NamedTuple):
+    """What a hot route answers."""
+
+    status: int
+    payload: bytes
+    retry_after: int | None = None
+
+
+class HotRoutes:
+    """The routes that trainers hammer: bytes in, bytes out, no web framework."""
+
+    def __init__(self, pipeline: Pipeline):
+        self.pipeline = pipeline
+        self._answers: dict[str, Callable[[bytes], Awaitable[bytes]]] = {
+            "/v1/score": self._score,
+            "/v1/predict": self._predict,
+        }
+
+    def __contains__(self, route: str) -> bool:
+        return route in self._answers
+
+    async def reply(self, route: str, body: bytes) -> Reply:
+        """The answer, or what went wrong; never raises for a bad request."""
+        try:
+            reply = Reply(200, await self._answers[route](body))
+        except ServiceError as error:
+            reply = failure(error)
+        except Exception:
+            log.exception("request failed", route=route)
+            reply = failure(ServiceError("internal error; the server's log has it"))
+        self.pipeline.metrics.request(route, str(reply.status))
+        return reply
+
+    def reply_now(self, route: str, body: bytes) -> Reply:
+        """The same at once, for a pipeline that never waits."""
+        return finished(self.reply(route, body))
+
+    async def _score(self, body: bytes) -> bytes:
+        pipeline = self.pipeline
+        started = perf_counter()
+        profile, items, context, deadline_ms = wire.read_score(body, pipeline.limits.max_items)
+        pipeline.metrics.stage("parse", perf_counter() - started)
+        found, results = await pipeline.score(
+            profile, items, context=context, deadline=pipeline.deadline(deadline_ms)
+        )
+        decided = perf_counter()
+        payload = wire.write_score(found, results)
+        pipeline.metrics.stage("respond", perf_counter() - decided)
+        return payload
+
+    async def _predict(self, body: bytes) -> bytes:
+        pipeline = self.pipeline
+        started = perf_counter()
+        model, queries, deadline_ms = wire.read_predict(body, pipeline.limits.max_queries)
+        pipeline.metrics.stage("parse", perf_counter() - started)
+        hosted, verdicts = await pipeline.predict(
+            model, queries, deadline=pipeline.deadline(deadline_ms)
+        )
+        return wire.write_predict(hosted.spec, verdicts)
+
+
+def finished(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never waits."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    work.close()
+    raise AssertionError("a pipeline that never waits did wait")
+
+
+def failure(error: ServiceError) -> Reply:
+    """What a client is told of an error."""
+    after = None if error.retry_after is None else max(1, round(error.retry_after))
+    return Reply(error.http, wire.write_error(error), after)
