@@ -41,6 +41,7 @@ lint: install stubs-are-current
 bench: install
 	$(BIN)/python benchmarks/rewards.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/grpc_floor.py
 
 $(PROTOC_VENV)/.installed:
 	$(PYTHON) -m venv $(PROTOC_VENV)
