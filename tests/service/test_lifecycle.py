@@ -35,13 +35,19 @@ def ask(server: ServerProcess, profile: str, subject: str) -> str:
     return status
 
 
+def until_computing(server: ServerProcess) -> None:
+    """Wait until the slow model has taken its first batch."""
+    begun = 'softverifier_queue_wait_seconds_count{model="slow"} 1.0'
+    wait_until(lambda: begun in get(f"{server.url}/metrics").text, 10, "nothing is computed")
+
+
 def test_sigterm_answers_what_is_in_flight_and_exits_0(own_server: ServerProcess) -> None:
     config = own_server.folder / "soft-verifier.toml"
-    config.write_text(config.read_text().replace('delay_ms = "20"', 'delay_ms = "1500"'))
+    config.write_text(config.read_text().replace('delay_ms = "20"', 'delay_ms = "2500"'))
     own_server.start()
     with ThreadPoolExecutor(64) as pool:
         first = pool.submit(ask, own_server, "slow", "FIRST")
-        time.sleep(0.3)
+        until_computing(own_server)
         asked = [first, *(pool.submit(ask, own_server, "slow", f"G{i}") for i in range(63))]
         queued = 'softverifier_queue_depth{model="slow"} 63.0'
         wait_until(
@@ -77,7 +83,7 @@ def test_clients_that_go_away_take_their_work_with_them(own_server: ServerProces
     warm_up = metric('softverifier_batch_queries_sum{model="slow"}')
     with ThreadPoolExecutor(32) as pool:
         first = pool.submit(ask, own_server, "slow", "FIRST")
-        time.sleep(0.5)
+        until_computing(own_server)
         list(pool.map(leave, range(20)))
         assert first.result() == "ok"
     assert ask(own_server, "slow", "LAST") == "ok"
