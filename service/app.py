@@ -25,6 +25,7 @@ from service.models import ServedModels
 from service.pipeline import Pipeline
 from service.requests import BadItem
 from service.rewards.core import Item, Result
+from service.rewards.library import Library
 from service.rewards.profiles import ProfileFault, load_profiles
 from service.settings import Model, Settings
 from worldmodels import registry
@@ -92,7 +93,7 @@ def build(
     try:
         genes = gene_resolver(settings)
         models = ServedModels(list(_hosted(settings, genes, metrics, report)))
-        profiles = load_profiles(settings.profiles.folder, genes)
+        profiles = load_profiles(settings.profiles.folder, Library(genes))
     except (ModelFault, ProfileFault) as fault:
         raise StartupFault(str(fault)) from fault
     for name, model in settings.profiles.models.items():

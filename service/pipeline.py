@@ -105,6 +105,11 @@ class Pipeline:
                 "pin or run the server that has it",
                 field="profile",
             )
+        if found.lacks:
+            raise NotFound(
+                f"profile {bare!r} needs more than this server has: {'; '.join(found.lacks)}",
+                field="profile",
+            )
         self._require_models(found)
         self._available[name] = found
         return found

@@ -34,6 +34,8 @@ class Item:
         id: echoed.
         group: completions of one prompt share it.
         prompt: text or messages, where the profile needs it.
+        weight: how far the truth is trusted, in [0, 1]; multiplies the reward's weight.
+        split: the item's split (id, ood, …) for the server's metrics.
     """
 
     completion: str | Sequence[Mapping[str, Any]] | None = None
@@ -43,6 +45,8 @@ class Item:
     id: str | int | None = None
     group: str | int | None = None
     prompt: str | Sequence[Mapping[str, Any]] | None = None
+    weight: float | None = None
+    split: str | None = None
 
 
 ItemLike = Item | Mapping[str, Any]

@@ -11,15 +11,23 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Final
 
 from softverifier._pb import rewards_pb2 as pb
 from softverifier._pb import worldmodels_pb2 as models_pb
-from softverifier.items import BadItem, ItemLike, encoded, plain, without_lone_surrogates
+from softverifier.items import BadItem, Item, ItemLike, encoded, plain, without_lone_surrogates
 from softverifier.rewards import Component, Malformed, Prediction, Reward, checked
 
-ITEM_FIELDS: Final = ("completion", "task", "truth", "keywords", "id", "group", "prompt")
+ITEM_FIELDS: Final = tuple(field.name for field in fields(Item))
 _TEXTS: Final = ("type", "gene", "cell_line", "context", "question")
+_IN_JSON: Final = frozenset(
+    {
+        "aspect", "options", "most", "length", "unique", "unit", "rule", "tolerance", "candidates",
+        "k", "checkpoints", "representation", "constraints", "molecule", "property",
+    }
+)  # fmt: skip
+"""Fields of tasks that travel as JSON."""
 _OPTIONAL: Final = ("score", "p", "p0", "uncertainty", "model", "version", "digest", "cached")
 
 
@@ -62,6 +70,9 @@ def _item(found: Mapping[str, Any]) -> pb.Item:
     if "keywords" in found:
         made.has_keywords = True
         made.keywords.extend(_texts("keywords", found["keywords"]))
+    if "weight" in found:
+        made.weight = found["weight"]
+    made.split = found.get("split", "")
     return made
 
 
@@ -136,6 +147,7 @@ def _task(raw: object) -> pb.Task:
     if not isinstance(raw, Mapping):
         raise BadItem(f"item.task is {type(raw).__name__}, expected an object with a 'type'")
     task = pb.Task()
+    others: dict[str, Any] = {}
     for key, value in raw.items():
         if key == "perturbation":
             task.perturbation.extend([value] if isinstance(value, str) else _texts(key, value))
@@ -148,8 +160,12 @@ def _task(raw: object) -> pb.Task:
         elif key == "synonyms":
             for label, words in value.items():
                 task.synonyms[label].values.extend(_texts("task.synonyms", words))
+        elif key in _IN_JSON:
+            others[key] = value
         else:
             raise BadItem(f"item.task has a field {key!r} that no task type has")
+    if others:
+        task.json = encoded({"task": others}).decode()[len('{"task":') : -1]
     return task
 
 

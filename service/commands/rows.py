@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from service.errors import StartupFault
-from service.rewards.core import TASK_TYPES
+from service.rewards.tasks import TASK_TYPES
 
 FORMATS: Final = ("jsonl", "csv", "tsv", "parquet")
 SUFFIXES: Final = {

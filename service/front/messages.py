@@ -14,6 +14,7 @@ import msgspec
 from service.front import wire
 from service.requests import BadItem
 from service.rewards import core
+from service.rewards.tasks import Task
 from softverifier._pb import rewards_pb2 as pb
 
 
@@ -45,10 +46,12 @@ def _item(item: pb.Item) -> core.Item:
         item.id or None,
         item.group or None,
         item.prompt or None,
+        item.weight if item.HasField("weight") else None,
+        item.split or None,
     )
 
 
-def _task(task: pb.Task) -> core.Task:
+def _task(task: pb.Task) -> Task:
     """The task's own fields; one that does not belong to its type is refused, as in JSON."""
     fields: dict[str, Any] = {"type": task.type}
     if task.perturbation:
@@ -62,8 +65,10 @@ def _task(task: pb.Task) -> core.Task:
             fields[name] = list(values)
     if task.synonyms:
         fields["synonyms"] = {name: list(words.values) for name, words in task.synonyms.items()}
+    if task.json:
+        fields.update(_object(task.json))
     try:
-        converted: core.Task = msgspec.convert(fields, core.Task)
+        converted: Task = msgspec.convert(fields, Task)
     except msgspec.ValidationError as error:
         fault = (
             str(error).replace("`$.", "`$.task.")
@@ -74,11 +79,19 @@ def _task(task: pb.Task) -> core.Task:
     return converted
 
 
+def _object(text: str) -> dict[str, Any]:
+    try:
+        decoded: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise msgspec.ValidationError(f"{error} - at `$.task.json`") from None
+    return decoded
+
+
 def _truth(truth: pb.Truth) -> core.Truth:
     form = truth.WhichOneof("form")
     if form == "soft_labels":
         soft = truth.soft_labels
-        return core.SoftLabels(list(soft.classes), list(soft.confidences))
+        return {"classes": list(soft.classes), "confidences": list(soft.confidences)}
     if form == "json":
         try:
             decoded: core.Truth = msgspec.json.decode(truth.json, type=core.Truth)

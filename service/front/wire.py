@@ -18,9 +18,10 @@ import numpy as np
 from service import __version__
 from service.errors import BadRequest, MalformedBody, ServiceError, TooLarge, nearest
 from service.requests import NO_CONTEXT, BadItem, RunContext
-from service.rewards import core
-from service.rewards.core import TASK_TYPES, Item, Result
+from service.rewards import tasks
+from service.rewards.core import Item, Result
 from service.rewards.profiles import Profile
+from service.rewards.tasks import TASK_TYPES
 from worldmodels.core import ModelSpec, Queries, Status, Verdicts
 
 
@@ -337,9 +338,7 @@ def explain(fault: str, kind: type, prefix: str) -> tuple[str, str]:
 def _fields_at(kind: type, path: str) -> list[str]:
     """Field names that are known at a path, for the hint."""
     if path.endswith("task"):
-        return sorted({name for task in get_args(core.Task) for name in _names(task)})
-    if path.endswith("truth"):
-        return _names(core.SoftLabels)
+        return sorted({name for task in get_args(tasks.Task) for name in _names(task)})
     if path.endswith("context"):
         return _names(Context)
     return _names(Item if path.startswith("items[") else kind)

@@ -19,7 +19,8 @@ A component without an opinion makes the item abstain (``on_missing = "null"``),
 an unreadable answer does; errors outrank abstentions.
 
 Item weight: the mean certainty of the primary components present, |2p−1| where a probability
-stands behind a score, |2n−1| where the raw score n is paid, else 1. Rewards and weights are
+stands behind a score, |2n−1| where the raw score n is paid, else 1; times the item's own weight.
+Rewards and weights are
 rounded to 6 decimals.
 """
 
@@ -110,6 +111,8 @@ class Composition:
             _tidy(components)
             return _result(item, answer, status_of(missing), None, 0.0, missing, components)
         weight = sum(certainties) / len(certainties) if certainties else 1.0
+        if item.weight is not None:
+            weight *= item.weight
         reward = self._operate(counted)
         _tidy(components)
         return Result(

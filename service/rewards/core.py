@@ -1,18 +1,19 @@
 """The nouns of a reward: item, task, truth, answer, query, verdict, component, result.
 
 Items and results are msgspec structs, so the wire decodes straight into them and encodes straight
-out of them. Everything here is plain data; the functions are in the neighbouring modules. What is
-not covered: vector answers (``perturbation.response``) and molecules.
+out of them. Everything here is plain data; the functions are in the neighbouring modules, the task
+types in ``tasks``. What is not covered: vector answers (``perturbation.response``).
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from service.rewards.tasks import Task
 from worldmodels.core import ModelSpec, Status
 
 
@@ -88,76 +89,9 @@ def status_of(reason: Reason) -> ItemStatus:
 # --- what comes in ---------------------------------------------------------------------------
 
 
-class _Task(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fields=True):
-    """What every task has: its ``type`` on the wire."""
-
-
-class PerturbationDE(_Task, frozen=True, tag="perturbation.de"):
-    """Does perturbing ``perturbation`` in ``cell_line`` change expression of ``gene``? yes/no."""
-
-    perturbation: str | list[str]
-    gene: str
-    cell_line: str = ""
-
-
-class PerturbationDir(_Task, frozen=True, tag="perturbation.dir"):
-    """Given that it changes, does ``gene`` go up? up/down (or yes/no)."""
-
-    perturbation: str | list[str]
-    gene: str
-    cell_line: str = ""
-
-
-class GeneCoexpression(_Task, frozen=True, tag="gene.coexpression"):
-    """Are the two genes expressed together? yes/no."""
-
-    genes: tuple[str, str]
-    context: str = ""
-
-
-class GeneInteraction(_Task, frozen=True, tag="gene.interaction"):
-    """Do the two genes' products interact? yes/no."""
-
-    genes: tuple[str, str]
-    context: str = ""
-
-
-class GeneSimilarity(_Task, frozen=True, tag="gene.similarity"):
-    """Are the two genes functionally similar? yes/no."""
-
-    genes: tuple[str, str]
-    context: str = ""
-
-
-class Label(_Task, frozen=True, tag="label"):
-    """A closed set of classes; the truth is carried in the request."""
-
-    classes: list[str]
-    question: str = ""
-    synonyms: dict[str, list[str]] = {}
-
-
-Task = (
-    PerturbationDE | PerturbationDir | GeneCoexpression | GeneInteraction | GeneSimilarity | Label
-)
-TASK_TYPES: Final = (
-    "perturbation.de",
-    "perturbation.dir",
-    "gene.coexpression",
-    "gene.interaction",
-    "gene.similarity",
-    "label",
-)
-
-
-class SoftLabels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """rbio's CSV columns ``classes`` and ``class_confidences``: one confidence in [0,1] a class."""
-
-    classes: list[str]
-    confidences: list[float]
-
-
-Truth = SoftLabels | str | bool | float | list[Any] | None
+Truth = str | bool | float | list[Any] | dict[str, Any] | None
+"""What the request itself knows. Each verifier says which forms it reads: a label, a number, a
+list, a text, an object such as soft labels (``truth``)."""
 
 
 class ContentPart(msgspec.Struct, frozen=True):
@@ -195,6 +129,10 @@ class Item(msgspec.Struct, forbid_unknown_fields=True):
     id: str | int | None = None
     group: str | int | None = None
     prompt: str | list[Message] | None = None
+    weight: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] | None = None
+    """How far the item's truth is trusted; multiplies the result's weight."""
+    split: str | None = None
+    """Split of this item (id, ood, …) for metrics; the request's ``context.split`` by default."""
 
 
 # --- what is asked of world models -------------------------------------------------------------
@@ -226,7 +164,29 @@ class Verdict(NamedTuple):
     """Set where no ``Status`` says it: DEADLINE, OVERLOADED."""
 
 
+class Work(NamedTuple):
+    """A computation that may take long or never end, to be done outside the server's process.
+
+    Hashable: equal work is done once. ``function`` takes ``arguments`` and returns plain data.
+    """
+
+    function: str
+    """``package.module:function``, of this distribution."""
+    arguments: tuple[Any, ...]
+    """Strings, numbers and tuples of them."""
+
+
+class Finding(NamedTuple):
+    """What came of work: ``value`` where ``reason`` is OK."""
+
+    reason: Reason
+    value: Any = None
+
+
 # --- what comes out ----------------------------------------------------------------------------
+
+
+Value = str | float | tuple[str, ...] | None
 
 
 class Answer(NamedTuple):
@@ -234,7 +194,7 @@ class Answer(NamedTuple):
 
     reason: Reason
     label: str | None = None
-    """The canonical class ("yes"), None unless ``reason`` is OK (or CONTRADICTION)."""
+    """The answer in canonical form ("yes"), None unless ``reason`` is OK (or CONTRADICTION)."""
     think: str = ""
     """The reasoning text, tags removed."""
     text: str = ""
@@ -244,6 +204,12 @@ class Answer(NamedTuple):
     parts: Sequence[str] = ()
     """``text`` split at its tags, text and tag name in turn (``["", "think", "…", "/think", …]``):
     the one scan that extraction and the format checks share. Empty where nothing was scanned."""
+    value: Value = None
+    """What the answer's form reads from it beyond the label: a number, names in order."""
+    claimed: str = ""
+    """The answer as it was written."""
+    sections: tuple[tuple[str, str], ...] = ()
+    """Name and text of each further block that the profile admits, in order."""
 
 
 class Component(msgspec.Struct):
@@ -276,19 +242,3 @@ class Result(msgspec.Struct):
     contradiction: bool = False
     message: str | None = None
     """For errors: what was wrong with the item, and where."""
-
-
-class Verifier(Protocol):
-    """Looks at one completion in the light of its task. Stateless and pure.
-
-    ``queries`` may look at the task only, never at the completion: what a world model is asked,
-    and hence whether it abstains, must be out of the policy's reach.
-    """
-
-    def queries(self, item: Item) -> tuple[Query, ...]:
-        """The questions to world models; none for a pure checker."""
-        ...
-
-    def score(self, item: Item, answer: Answer, verdicts: tuple[Verdict, ...]) -> Component:
-        """Judge. ``verdicts`` answer ``queries(item)``, same order and length."""
-        ...

@@ -34,7 +34,8 @@ import msgspec
 
 from service.rewards.contradiction import contradicts
 from service.rewards.core import Answer, ContentPart, Item, Message, Reason
-from service.rewards.vocabulary import BLANKS, Vocabulary
+from service.rewards.forms import Form
+from service.rewards.vocabulary import Vocabulary
 from service.rewards.words import count_words
 
 TAG: Final = re.compile(r"<(/?(?:think|answer))>", re.IGNORECASE)
@@ -73,7 +74,7 @@ class Extraction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """RE2 expression with one group that holds the answer, in place of the tags."""
 
 
-def read(item: Item, rules: Extraction, vocabulary: Vocabulary) -> Answer:
+def read(item: Item, rules: Extraction, form: Form) -> Answer:
     """What the completion claims. Never raises for any text."""
     completion = item.completion
     text = completion if isinstance(completion, str) else text_of(completion)
@@ -90,7 +91,7 @@ def read(item: Item, rules: Extraction, vocabulary: Vocabulary) -> Answer:
     if rules.max_words and count_words(text) > rules.max_words:
         return Answer(Reason.TOO_LONG, text=text)
     if rules.pattern is not None:
-        return _by_pattern(text, rules, vocabulary)
+        return _by_pattern(text, rules, form)
     parts = TAG.split(text)
     tags = parts[1::2]
     if text.count("<") > len(tags) and _variant_tag(parts):
@@ -106,7 +107,7 @@ def read(item: Item, rules: Extraction, vocabulary: Vocabulary) -> Answer:
     think = parts[2] if len(parts) == 9 else " ".join(parts[2:-4:4])
     if rules.think == "required" and not (think[:1].isalpha() or _LETTER.search(think)):
         return Answer(Reason.MALFORMED, text=text, parts=parts)
-    return _claim(parts[-3], think, text, parts, rules, vocabulary)
+    return _claim(parts[-3], think, text, parts, rules, form)
 
 
 def text_of(completion: Sequence[Message] | str | None) -> str:
@@ -237,20 +238,18 @@ def _claim(
     text: str,
     parts: Sequence[str],
     rules: Extraction,
-    vocabulary: Vocabulary,
+    form: Form,
 ) -> Answer:
-    label = vocabulary.read(claimed)
-    if label is None:
-        blank = not claimed.strip(BLANKS)
-        reason = Reason.NO_ANSWER if blank else Reason.ANSWER_NOT_IN_VOCABULARY
-        return Answer(reason, None, think, text, False, parts)
-    contradiction = contradicts(think, label, vocabulary)
-    gated = contradiction and rules.gate_contradiction
-    reason = Reason.CONTRADICTION if gated else Reason.OK
-    return Answer(reason, label, think, text, contradiction, parts)
+    reason, label, value = form.claim(claimed)
+    contradiction = False
+    if label is not None and isinstance(form, Vocabulary):
+        contradiction = contradicts(think, label, form)
+        if contradiction and rules.gate_contradiction:
+            reason = Reason.CONTRADICTION
+    return Answer(reason, label, think, text, contradiction, parts, value, claimed)
 
 
-def _by_pattern(text: str, rules: Extraction, vocabulary: Vocabulary) -> Answer:
+def _by_pattern(text: str, rules: Extraction, form: Form) -> Answer:
     """The answer as the one match of the profile's expression; the reasoning is what precedes."""
     import re2
 
@@ -265,4 +264,4 @@ def _by_pattern(text: str, rules: Extraction, vocabulary: Vocabulary) -> Answer:
         found = match
     if found is None or found.group(1) is None:
         return Answer(Reason.NO_ANSWER, text=text)
-    return _claim(found.group(1), text[: found.start()], text, (), rules, vocabulary)
+    return _claim(found.group(1), text[: found.start()], text, (), rules, form)

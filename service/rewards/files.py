@@ -34,8 +34,8 @@ class Source:
         where = f"{self.path}:{line}" if line else f"{self.path}"
         table = fault.table
         if fault.index is not None:
-            name = self._component(fault.index)
-            table = f"component {name!r}" if name else f"component {fault.index + 1}"
+            name = self._component(fault.index) if table == "component" else ""
+            table = f"{table} {name!r}" if name else f"{table} {fault.index + 1}"
         inside = f" [{table}]" if table else ""
         return ProfileFault(f"{where}:{inside} {fault.message}")
 
@@ -46,7 +46,7 @@ class Source:
         return ""
 
     def _line(self, fault: Fault) -> int | None:
-        if "extends" in self.raw and fault.index is not None:
+        if "extends" in self.raw and fault.table == "component":
             return None  # positions are those of the merged document
         header = rf"\[\[?\s*{re.escape(fault.table)}\s*\]" if fault.table else None
         seen, inside, first = -1, header is None, None

@@ -2,15 +2,15 @@
 
 The file format is documented in ``service.rewards.recipe``. A profile's digest covers everything
 in its recipe that decides a reward, defaults included; the description and comments do not count.
-What it does not cover: the world models asked (each component of a result names its own digest)
-and the gene table behind ``mention``.
+What it does not cover: the world models asked and the knowledge looked up (each component of a
+result names their digests) and the gene table behind ``mention``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,21 +18,25 @@ from typing import Any, Final
 import msgspec
 
 from service.rewards import files, soundness
+from service.rewards.answers import form_of
 from service.rewards.compose import Composition, Part
-from service.rewards.core import Answer, Item, Query, Reason, Result, Verdict
+from service.rewards.core import Answer, Finding, Item, Query, Reason, Result, Verdict, Work
 from service.rewards.errors import ProfileFault
 from service.rewards.examples import example_item
 from service.rewards.extract import read
+from service.rewards.forms import FormFault
+from service.rewards.library import Library
 from service.rewards.recipe import Fault, Recipe, resolve
 from service.rewards.verifiers import judge_class
 from service.rewards.verifiers.asked import AskedOptions
-from service.rewards.vocabulary import VocabularyFault, vocabulary_of
-from worldmodels.genes import GeneResolver
 
 __all__ = ["Profile", "ProfileFault", "build", "load_profiles", "pinned"]
 
 SEMANTICS: Final = 1
 """Raised whenever the code gives another reward for the same recipe, so that digests change."""
+
+
+NO_FINDINGS: Final[Mapping[int, Finding]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class Profile:
         task_types: accepted task types; () accepts any, and items without a task.
         selectors: the (model selector, relation) pairs that it asks.
         range: least and greatest reward.
+        lacks: what the server must be given first (knowledge, an extra), each with what to do.
+        laborious: the components that may ask for work, by index.
     """
 
     name: str
@@ -56,9 +62,11 @@ class Profile:
     task_types: tuple[str, ...]
     selectors: tuple[tuple[str, str], ...]
     range: tuple[float, float]
+    lacks: tuple[str, ...]
+    laborious: tuple[int, ...]
     recipe: Recipe
     composition: Composition
-    genes: GeneResolver
+    library: Library
 
     def fault(self, item: Item) -> tuple[Reason, str] | None:
         """What makes the item impossible to judge, whatever its completion says."""
@@ -73,18 +81,19 @@ class Profile:
                 message = f"task.type: {tag!r}, but profile {self.name!r} judges {wanted}"
                 return Reason.TASK_MISMATCH, message
         try:
-            vocabulary = vocabulary_of(task)
-        except VocabularyFault as fault:
+            form = form_of(task, self.recipe.extract, self.library)
+        except FormFault as fault:
             return Reason.BAD_ITEM, str(fault)
         for part in self.composition.parts:
-            found = part.judge.fault(item, vocabulary)
+            found = part.judge.fault(item, form)
             if found is not None:
                 return found
         return None
 
     def read(self, item: Item) -> Answer:
         """What the completion claims, for an item that ``fault`` passes."""
-        return read(item, self.recipe.extract, vocabulary_of(item.task))
+        rules = self.recipe.extract
+        return read(item, rules, form_of(item.task, rules, self.library))
 
     def queries(self, item: Item) -> tuple[Query, ...]:
         """The questions to world models, by the task alone."""
@@ -93,16 +102,40 @@ class Profile:
             found += part.judge.queries(item)
         return found
 
-    def compose(self, item: Item, answer: Answer, verdicts: Sequence[Verdict]) -> Result:
-        """The reward. ``verdicts`` answer ``queries(item)``; () will do for an invalid answer."""
+    def works(self, item: Item, answer: Answer) -> dict[int, Work]:
+        """What must be computed under a budget before composing, by the component's index."""
+        if answer.reason is not Reason.OK:
+            return {}
+        parts = self.composition.parts
+        asked = ((index, parts[index].judge.work(item, answer)) for index in self.laborious)
+        return {index: work for index, work in asked if work is not None}
+
+    def compose(
+        self,
+        item: Item,
+        answer: Answer,
+        verdicts: Sequence[Verdict],
+        findings: Mapping[int, Finding] = NO_FINDINGS,
+    ) -> Result:
+        """The reward.
+
+        Args:
+            item: what ``fault`` passes.
+            answer: what ``read`` gave.
+            verdicts: answers to ``queries(item)``; () will do for an invalid answer.
+            findings: what came of ``works(item, answer)``, by the same keys.
+        """
         if answer.reason is not Reason.OK:
             return self.composition.invalid(item, answer)
         components = []
         at = 0
-        for part in self.composition.parts:
+        for index, part in enumerate(self.composition.parts):
             judge = part.judge
             end = at + len(judge.queries(item))
-            components.append(judge.score(item, answer, tuple(verdicts[at:end])))
+            if index in findings:
+                components.append(judge.score_finding(item, answer, findings[index]))
+            else:
+                components.append(judge.score(item, answer, tuple(verdicts[at:end])))
             at = end
         if at != len(verdicts):
             raise ValueError(f"{len(verdicts)} verdicts for {at} queries")
@@ -132,7 +165,7 @@ class Profile:
             for made in options
         )
         recipe = msgspec.structs.replace(self.recipe, options=bound)
-        return build(self.name, recipe, self.genes)
+        return build(self.name, recipe, self.library)
 
     def describe(self) -> dict[str, object]:
         """For ``GET /v1/profiles/{name}``: the resolved recipe and a request that works."""
@@ -146,6 +179,7 @@ class Profile:
             "models": [
                 {"model": model, "relation": relation} for model, relation in self.selectors
             ],
+            "lacks": list(self.lacks),
             "recipe": _plain(self.recipe),
             "example": {"profile": self.name, "items": [self.example()]},
         }
@@ -158,22 +192,24 @@ class Profile:
 
     def example(self) -> dict[str, object]:
         """One item that this profile judges, as JSON data."""
+        if self.recipe.examples:
+            return {"id": "example-1", **self.recipe.examples[0].item()}
         kinds = {part.judge.truth for part in self.composition.parts}
         return example_item(
             self.task_types, "soft" if "soft" in kinds else "hard" if "hard" in kinds else None
         )
 
 
-def build(name: str, recipe: Recipe, genes: GeneResolver) -> Profile:
+def build(name: str, recipe: Recipe, library: Library) -> Profile:
     """A recipe made ready to use.
 
     Raises:
         Fault: the recipe is unsound (see ``soundness``).
     """
-    parts = tuple(_part(recipe, index, genes) for index in range(len(recipe.components)))
+    parts = tuple(_part(recipe, index, library) for index in range(len(recipe.components)))
     span = soundness.check(recipe, parts)
     selectors = dict.fromkeys(pair for part in parts for pair in part.judge.selectors)
-    return Profile(
+    made = Profile(
         name=name,
         version=recipe.version,
         digest=_digest(name, recipe),
@@ -181,19 +217,43 @@ def build(name: str, recipe: Recipe, genes: GeneResolver) -> Profile:
         task_types=recipe.tasks,
         selectors=tuple(selectors),
         range=span,
+        lacks=tuple(dict.fromkeys(lack for part in parts for lack in part.judge.lacks)),
+        laborious=tuple(index for index, part in enumerate(parts) if part.judge.works),
         recipe=recipe,
         composition=Composition(recipe.compose.operator, recipe.compose.floor, parts),
-        genes=genes,
+        library=library,
     )
+    _check_examples(made)
+    return made
 
 
-def _part(recipe: Recipe, index: int, genes: GeneResolver) -> Part:
+def _check_examples(profile: Profile) -> None:
+    """An example that does not work would teach users what is wrong.
+
+    Raises:
+        Fault: an example is no item, or cannot be judged, or its completion is invalid.
+    """
+    for index, example in enumerate(profile.recipe.examples):
+        try:
+            item = msgspec.convert(example.item(), Item)
+        except msgspec.ValidationError as error:
+            raise Fault(str(error), "example", index) from None
+        if profile.lacks:
+            continue
+        if fault := profile.fault(item):
+            raise Fault(f"{fault[0]}: {fault[1]}", "example", index)
+        answer = profile.read(item)
+        if answer.reason is not Reason.OK:
+            raise Fault(f"completion: it is {answer.reason} under this profile", "example", index)
+
+
+def _part(recipe: Recipe, index: int, library: Library) -> Part:
     component = recipe.components[index]
     counts = component.role in ("primary", "auxiliary")
     weight = component.weight if counts else 0.0
     try:
         kind = judge_class(component.verifier)
-        judge = kind(component.name, weight, recipe.options[index], genes)
+        judge = kind(component.name, weight, recipe.options[index], library)
         if kind.tasks is not None and set(recipe.tasks) <= set(kind.tasks):
             judge.bind(recipe.tasks)
     except ProfileFault as fault:
@@ -206,6 +266,7 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
     """The recipe as JSON data, in the shape of its file."""
     made: dict[str, Any] = msgspec.to_builtins(recipe)
     shared, options = made.pop("components"), made.pop("options")
+    del made["examples"]
     made["component"] = [{**one, **own} for one, own in zip(shared, options, strict=True)]
     return made
 
@@ -217,24 +278,23 @@ def _digest(name: str, recipe: Recipe) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def load_profiles(
-    folder: Path | None = None, genes: GeneResolver | None = None
-) -> dict[str, Profile]:
+def load_profiles(folder: Path | None = None, library: Library | None = None) -> dict[str, Profile]:
     """The shipped profiles and those of a user's folder, by name.
 
     Args:
         folder: ``*.toml`` files; may extend shipped ones.
-        genes: resolves other names of genes for ``mention``; without it names stand as they are.
+        library: what judges may look up; without it gene names stand as they are, and profiles
+            that need knowledge say so in ``lacks``.
 
     Raises:
         ProfileFault: the first fault found, with file, line, key and what to do.
     """
     sources = files.read_sources(folder)
-    resolver = genes if genes is not None else GeneResolver()
+    library = library or Library()
     profiles = {}
     for name, source in sources.items():
         try:
-            profiles[name] = build(name, resolve(files.merged(name, sources)), resolver)
+            profiles[name] = build(name, resolve(files.merged(name, sources)), library)
         except Fault as fault:
             raise source.fault(fault) from None
     return profiles

@@ -22,8 +22,16 @@
     at_least = 0.9                 # gates only
     model = "family:pair-mlp"      # … and the keys of the verifier's own options
 
+    [[example]]                    # a request that works; the first is shown, tests send them all
+    completion = "<think>…</think> <answer>yes</answer>"
+    task = { type = "perturbation.de", … }
+    truth = …                      # and keywords, prompt, where the profile reads them
+    reward = 1.0                   # what it earns, where that does not hang on a world model
+    dishonest = ["…"]              # completions that must earn less than this one
+
 With ``extends`` the tables merge key by key, components by name, and a component with
-``remove = true`` is taken out. The file's stem is the profile's name. Unknown keys are errors.
+``remove = true`` is taken out, and examples of one's own replace those of the base. The file's
+stem is the profile's name. Unknown keys are errors.
 """
 
 from __future__ import annotations
@@ -35,9 +43,9 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 
 from service.rewards.compose import OnMissing, Operator, Role
-from service.rewards.core import TASK_TYPES
 from service.rewards.errors import ProfileFault, nearest
 from service.rewards.extract import Extraction
+from service.rewards.tasks import TASK_TYPES
 from service.rewards.verifiers import judge_class
 
 _Table = TypeVar("_Table", bound=msgspec.Struct)
@@ -63,6 +71,25 @@ class ComponentRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at_least: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] | None = None
 
 
+class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One ``[[example]]``: an honest completion, its item, and what it earns."""
+
+    completion: str | list[dict[str, Any]]
+    task: dict[str, Any] | None = None
+    truth: Any = None
+    keywords: list[str] | None = None
+    prompt: str | None = None
+    weight: float | None = None
+    split: str | None = None
+    reward: float | None = None
+    dishonest: list[str] = []
+
+    def item(self) -> dict[str, Any]:
+        """The request's item, as JSON data."""
+        names = ("completion", "task", "truth", "keywords", "prompt", "weight", "split")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
 class Recipe(msgspec.Struct, frozen=True):
     """A resolved profile: every default filled in."""
 
@@ -74,6 +101,7 @@ class Recipe(msgspec.Struct, frozen=True):
     components: tuple[ComponentRecipe, ...]
     options: tuple[msgspec.Struct, ...]
     """The verifier's own options, one struct for each component."""
+    examples: tuple[Example, ...] = ()
 
 
 class Fault(Exception):
@@ -84,7 +112,7 @@ class Fault(Exception):
         self.message, self.table, self.index, self.key = message, table, index, key
 
 
-_TOP: Final = ("description", "version", "tasks", "extract", "compose", "component")
+_TOP: Final = ("description", "version", "tasks", "extract", "compose", "component", "example")
 
 
 def resolve(raw: Mapping[str, Any]) -> Recipe:
@@ -113,7 +141,14 @@ def resolve(raw: Mapping[str, Any]) -> Recipe:
         _table(raw.get("compose", {}), ComposeRecipe, "compose", None),
         tuple(component for component, _ in parsed),
         tuple(options for _, options in parsed),
+        _examples(raw.get("example", [])),
     )
+
+
+def _examples(entries: Any) -> tuple[Example, ...]:
+    if not isinstance(entries, list):
+        raise Fault("example: write each example as an [[example]] table", key="example")
+    return tuple(_table(entry, Example, "example", index) for index, entry in enumerate(entries))
 
 
 def _tasks(value: Any) -> tuple[str, ...]:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
+from typing import Any, Final
 
-from service.rewards.core import Item, Reason, SoftLabels
+from service.rewards.core import Item, Reason
 from service.rewards.vocabulary import Vocabulary
+
+_SOFT: Final = {"classes", "confidences"}
 
 
 def truth_fault(item: Item, vocabulary: Vocabulary) -> tuple[Reason, str] | None:
@@ -19,7 +22,7 @@ def truth_fault(item: Item, vocabulary: Vocabulary) -> tuple[Reason, str] | None
     truth = item.truth
     if truth is None:
         return None
-    if isinstance(truth, SoftLabels):
+    if isinstance(truth, dict):
         message = _soft_fault(truth, vocabulary)
     elif hard_label(truth, vocabulary) is None:
         message = f"truth: expected {_expected(vocabulary)}, got {_shown(truth)}"
@@ -28,27 +31,33 @@ def truth_fault(item: Item, vocabulary: Vocabulary) -> tuple[Reason, str] | None
     return None if message is None else (Reason.BAD_TRUTH, message)
 
 
-def _soft_fault(truth: SoftLabels, vocabulary: Vocabulary) -> str | None:
-    if len(truth.classes) != len(truth.confidences):
-        return (
-            f"truth: {len(truth.classes)} classes but {len(truth.confidences)} confidences; "
-            "each class needs one"
-        )
-    labels = [_label(name, vocabulary) for name in truth.classes]
-    for index, (name, label) in enumerate(zip(truth.classes, labels, strict=True)):
+def _soft_fault(truth: Mapping[str, Any], vocabulary: Vocabulary) -> str | None:
+    if truth.keys() != _SOFT:
+        return f"truth: expected `classes` and `confidences`, got {_shown(sorted(truth))}"
+    classes, values = truth["classes"], truth["confidences"]
+    for name, column in (("classes", classes), ("confidences", values)):
+        if not isinstance(column, list):
+            return f"truth.{name}: expected a list, got {_shown(column)}"
+    if len(classes) != len(values):
+        return f"truth: {len(classes)} classes but {len(values)} confidences; each class needs one"
+    labels = [_label(name, vocabulary) for name in classes]
+    for index, (name, label) in enumerate(zip(classes, labels, strict=True)):
         if label is None:
             return f"truth.classes[{index}]: expected {_expected(vocabulary)}, got {_shown(name)}"
-        if not 0.0 <= truth.confidences[index] <= 1.0:
-            return f"truth.confidences[{index}]: {truth.confidences[index]} is not in [0, 1]"
+        value = values[index]
+        if value is True or value is False or not isinstance(value, float | int):
+            return f"truth.confidences[{index}]: expected a number, got {_shown(value)}"
+        if not 0.0 <= value <= 1.0:
+            return f"truth.confidences[{index}]: {value} is not in [0, 1]"
     if len(labels) != len(vocabulary.labels) or len(set(labels)) != len(labels):
-        return f"truth.classes: expected each of {_listed(vocabulary)} once, got {truth.classes}"
+        return f"truth.classes: expected each of {_listed(vocabulary)} once, got {classes}"
     return None
 
 
-def confidences(truth: SoftLabels, vocabulary: Vocabulary) -> Mapping[str, float]:
+def confidences(truth: Mapping[str, Any], vocabulary: Vocabulary) -> Mapping[str, float]:
     """Confidence of each class; for a truth that ``truth_fault`` passes."""
-    named = zip(truth.classes, truth.confidences, strict=True)
-    return {label: value for name, value in named if (label := _label(name, vocabulary))}
+    named = zip(truth["classes"], truth["confidences"], strict=True)
+    return {label: float(value) for name, value in named if (label := _label(name, vocabulary))}
 
 
 def hard_label(truth: object, vocabulary: Vocabulary) -> str | None:
@@ -63,7 +72,9 @@ def hard_label(truth: object, vocabulary: Vocabulary) -> str | None:
     return None
 
 
-def _label(name: str, vocabulary: Vocabulary) -> str | None:
+def _label(name: object, vocabulary: Vocabulary) -> str | None:
+    if not isinstance(name, str):
+        return None
     return vocabulary.read(name if name.isascii() else unicodedata.normalize("NFC", name[:1000]))
 
 

@@ -17,17 +17,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from service.rewards.core import Label, PerturbationDir, Task
-
-BLANKS: Final = " \t\r\n"
-"""The only characters that may stand around an answer inside its tags."""
+from service.rewards.core import Reason
+from service.rewards.forms import Claim, FormFault, blank, normal
+from service.rewards.tasks import Label, PerturbationDir, Task
 
 MAX_FORMS: Final = 1000
 """Classes and synonyms of one label task."""
-
-
-class VocabularyFault(ValueError):
-    """A label task's classes or synonyms make no vocabulary; the message names the field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +43,12 @@ class Vocabulary:
         """The class that ``text`` names, None if it is none."""
         return self.forms.get(normal(text))
 
-
-def normal(text: str) -> str:
-    """An answer without surrounding blanks, letter case and one final period."""
-    return text.strip(BLANKS).lower().removesuffix(".")
+    def claim(self, text: str) -> Claim:
+        """The class that an answer names, or why it names none."""
+        label = self.forms.get(normal(text))
+        if label is not None:
+            return Claim(Reason.OK, label)
+        return Claim(Reason.NO_ANSWER if blank(text) else Reason.ANSWER_NOT_IN_VOCABULARY)
 
 
 YES_NO: Final = Vocabulary(("yes", "no"), {"yes": "yes", "no": "no"}, "yes")
@@ -61,10 +58,10 @@ UP_DOWN: Final = Vocabulary(
 
 
 def vocabulary_of(task: Task | None) -> Vocabulary:
-    """The vocabulary of a task; yes/no where an item has no task.
+    """The vocabulary of a task of classes; yes/no where an item has no task.
 
     Raises:
-        VocabularyFault: a label task without classes, or with classes that collide.
+        FormFault: a label task without classes, or with classes that collide.
     """
     if isinstance(task, Label):
         synonyms = tuple((label, tuple(forms)) for label, forms in task.synonyms.items())
@@ -77,13 +74,13 @@ def _of_label(
     classes: tuple[str, ...], synonyms: tuple[tuple[str, tuple[str, ...]], ...]
 ) -> Vocabulary:
     if len(classes) < 2:
-        raise VocabularyFault(f"task.classes: expected two classes or more, got {len(classes)}")
+        raise FormFault(f"task.classes: expected two classes or more, got {len(classes)}")
     forms: dict[str, str] = {}
     for index, label in enumerate(classes):
         _add(forms, label, label, f"task.classes[{index}]")
     for label, others in synonyms:
         if label not in classes:
-            raise VocabularyFault(f"task.synonyms: {label!r} is not one of task.classes")
+            raise FormFault(f"task.synonyms: {label!r} is not one of task.classes")
         for index, form in enumerate(others):
             _add(forms, form, label, f"task.synonyms[{label!r}][{index}]")
     positive = "yes" if set(classes) == {"yes", "no"} else None
@@ -93,9 +90,9 @@ def _of_label(
 def _add(forms: dict[str, str], form: str, label: str, where: str) -> None:
     key = normal(unicodedata.normalize("NFC", form[:1000]))
     if not key or len(form) > 1000:
-        raise VocabularyFault(f"{where}: expected 1 to 1,000 characters, got {len(form)}")
+        raise FormFault(f"{where}: expected 1 to 1,000 characters, got {len(form)}")
     if forms.get(key, label) != label or (form == label and key in forms):
-        raise VocabularyFault(f"{where}: {form!r} reads the same as another class or synonym")
+        raise FormFault(f"{where}: {form!r} reads the same as another class or synonym")
     if len(forms) >= MAX_FORMS:
-        raise VocabularyFault(f"{where}: more than {MAX_FORMS} classes and synonyms")
+        raise FormFault(f"{where}: more than {MAX_FORMS} classes and synonyms")
     forms[key] = label

@@ -9,7 +9,9 @@ import msgspec
 import pytest
 
 from service.rewards.core import Item, Result, Verdict
+from service.rewards.library import Library
 from service.rewards.profiles import Profile, load_profiles
+from service.rewards.works import carry_out
 from worldmodels.core import Status
 from worldmodels.gene_tables import GeneRecord
 from worldmodels.genes import GeneResolver
@@ -45,7 +47,7 @@ def genes() -> GeneResolver:
 
 @pytest.fixture(scope="session")
 def profiles(genes: GeneResolver) -> dict[str, Profile]:
-    return load_profiles(genes=genes)
+    return load_profiles(library=Library(genes))
 
 
 @pytest.fixture(scope="session")
@@ -59,8 +61,10 @@ def judge(profiles: dict[str, Profile]) -> Callable[..., Result]:
             return recipe.failed(item.id, *fault)
         answer = recipe.read(item)
         plan = recipe.queries(item) if answer.reason == "OK" else ()
+        works = recipe.works(item, answer)
+        findings = {index: carry_out(work) for index, work in works.items()}
         given = verdicts or (Verdict(Status.OK, p, 0.4, 0.04, p),) * len(plan)
-        return recipe.compose(item, answer, given)
+        return recipe.compose(item, answer, given, findings)
 
     return run
 

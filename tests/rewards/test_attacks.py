@@ -114,7 +114,7 @@ def test_06_contradiction_is_reported_and_can_be_gated(judge, item, profiles):
     assert (result.status, result.contradiction) == ("ok", True)
     base = profiles["rbio-mlp"]
     extract = msgspec.structs.replace(base.recipe.extract, gate_contradiction=True)
-    gated = build("x", msgspec.structs.replace(base.recipe, extract=extract), base.genes)
+    gated = build("x", msgspec.structs.replace(base.recipe, extract=extract), base.library)
     result = judge(gated, item(completion))
     assert (result.status, result.reward, result.reason) == ("invalid", 0.0, "CONTRADICTION")
     assert result.answer == "yes"

@@ -9,8 +9,8 @@ import pytest
 
 from service.rewards.compose import Composition, Part
 from service.rewards.core import Answer, Component, Item, Reason
+from service.rewards.library import Library
 from service.rewards.verifiers.judge import Judge
-from worldmodels.genes import GeneResolver
 
 
 class Nothing(msgspec.Struct):
@@ -27,7 +27,7 @@ class Said(Judge):
 
 
 def part(name, role="primary", weight=1.0, on_missing="null", at_least=0.0):
-    return Part(Said(name, weight, Nothing(), GeneResolver()), role, weight, on_missing, at_least)
+    return Part(Said(name, weight, Nothing(), Library()), role, weight, on_missing, at_least)
 
 
 def said(value, p=None):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from service.rewards.extract import TAG
+from service.rewards.library import Library
 from service.rewards.verifiers.format import CHECKS, FormatJudge, FormatOptions, layout_of
-from worldmodels.genes import GeneResolver
 
 NAMES = [name for name, _ in CHECKS]
 THINK = "<think>enough reasoning</think>"
@@ -56,5 +56,5 @@ def test_share_of_words():
 
 
 def test_the_last_check_can_be_dropped():
-    judge = FormatJudge("format", 1.0, FormatOptions(starts_with_think=False), GeneResolver())
+    judge = FormatJudge("format", 1.0, FormatOptions(starts_with_think=False), Library())
     assert [check for _, check in CHECKS[:-1]] == list(judge.checks)

@@ -9,11 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from service.commands.profiles import app
-from service.rewards.core import TASK_TYPES, Item, Reason, Verdict
+from service.rewards import files
+from service.rewards.core import Item, Reason, Verdict
 from service.rewards.profiles import ProfileFault, load_profiles, pinned
+from service.rewards.tasks import TASK_TYPES
 from worldmodels.core import RELATIONS, Status
 
-SHIPPED = ["rbio-exp", "rbio-mlp", "rbio-mlp+exp", "rbio-released", "rbio-tf", "starter"]
+SHIPPED = sorted(path.stem for path in files.SHIPPED.glob("*.toml"))
 RECIPE = """
 tasks = ["perturbation.de"]
 [[component]]

@@ -151,7 +151,7 @@ def test_evidence_in_the_other_order(profiles, judge, item, verdict, reward):
     base = profiles["rbio-exp"]
     options = msgspec.structs.replace(base.recipe.options[0], evidence=("model", "truth"))
     recipe = msgspec.structs.replace(base.recipe, options=(options,))
-    result = judge(build("x", recipe, base.genes), item(YES, truth="yes"), verdict)
+    result = judge(build("x", recipe, base.library), item(YES, truth="yes"), verdict)
     assert result.reward == reward
     assert result.status == ("error" if reward is None else "ok")
 

@@ -30,7 +30,7 @@ class Context(_message.Message):
     def __init__(self, run: _Optional[str] = ..., step: _Optional[int] = ..., split: _Optional[str] = ...) -> None: ...
 
 class Item(_message.Message):
-    __slots__ = ("id", "group", "completion", "completion_messages", "prompt", "task", "truth", "keywords", "has_keywords")
+    __slots__ = ("id", "group", "completion", "completion_messages", "prompt", "task", "truth", "keywords", "has_keywords", "weight", "split")
     ID_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     COMPLETION_FIELD_NUMBER: _ClassVar[int]
@@ -40,6 +40,8 @@ class Item(_message.Message):
     TRUTH_FIELD_NUMBER: _ClassVar[int]
     KEYWORDS_FIELD_NUMBER: _ClassVar[int]
     HAS_KEYWORDS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_FIELD_NUMBER: _ClassVar[int]
     id: str
     group: str
     completion: str
@@ -49,7 +51,9 @@ class Item(_message.Message):
     truth: Truth
     keywords: _containers.RepeatedScalarFieldContainer[str]
     has_keywords: bool
-    def __init__(self, id: _Optional[str] = ..., group: _Optional[str] = ..., completion: _Optional[str] = ..., completion_messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., prompt: _Optional[str] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., truth: _Optional[_Union[Truth, _Mapping]] = ..., keywords: _Optional[_Iterable[str]] = ..., has_keywords: bool = ...) -> None: ...
+    weight: float
+    split: str
+    def __init__(self, id: _Optional[str] = ..., group: _Optional[str] = ..., completion: _Optional[str] = ..., completion_messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., prompt: _Optional[str] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., truth: _Optional[_Union[Truth, _Mapping]] = ..., keywords: _Optional[_Iterable[str]] = ..., has_keywords: bool = ..., weight: _Optional[float] = ..., split: _Optional[str] = ...) -> None: ...
 
 class Message(_message.Message):
     __slots__ = ("role", "content", "reasoning")
@@ -62,7 +66,7 @@ class Message(_message.Message):
     def __init__(self, role: _Optional[str] = ..., content: _Optional[str] = ..., reasoning: _Optional[str] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("type", "perturbation", "gene", "cell_line", "genes", "context", "classes", "question", "synonyms")
+    __slots__ = ("type", "perturbation", "gene", "cell_line", "genes", "context", "classes", "question", "synonyms", "json")
     class SynonymsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +83,7 @@ class Task(_message.Message):
     CLASSES_FIELD_NUMBER: _ClassVar[int]
     QUESTION_FIELD_NUMBER: _ClassVar[int]
     SYNONYMS_FIELD_NUMBER: _ClassVar[int]
+    JSON_FIELD_NUMBER: _ClassVar[int]
     type: str
     perturbation: _containers.RepeatedScalarFieldContainer[str]
     gene: str
@@ -88,7 +93,8 @@ class Task(_message.Message):
     classes: _containers.RepeatedScalarFieldContainer[str]
     question: str
     synonyms: _containers.MessageMap[str, Strings]
-    def __init__(self, type: _Optional[str] = ..., perturbation: _Optional[_Iterable[str]] = ..., gene: _Optional[str] = ..., cell_line: _Optional[str] = ..., genes: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., classes: _Optional[_Iterable[str]] = ..., question: _Optional[str] = ..., synonyms: _Optional[_Mapping[str, Strings]] = ...) -> None: ...
+    json: str
+    def __init__(self, type: _Optional[str] = ..., perturbation: _Optional[_Iterable[str]] = ..., gene: _Optional[str] = ..., cell_line: _Optional[str] = ..., genes: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., classes: _Optional[_Iterable[str]] = ..., question: _Optional[str] = ..., synonyms: _Optional[_Mapping[str, Strings]] = ..., json: _Optional[str] = ...) -> None: ...
 
 class Strings(_message.Message):
     __slots__ = ("values",)

@@ -11,11 +11,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from service.rewards.core import Answer, Component, Item, Reason, SoftLabels, Verdict
+from service.rewards.core import Answer, Component, Item, Reason, Verdict
+from service.rewards.forms import Form
+from service.rewards.library import Library
 from service.rewards.truth import confidences, hard_label, truth_fault
 from service.rewards.verifiers.judge import Fault, Judge
-from service.rewards.vocabulary import Vocabulary, vocabulary_of
-from worldmodels.genes import GeneResolver
+from service.rewards.vocabulary import vocabulary_of
 
 
 class AnswerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,14 +34,14 @@ class AnswerJudge(Judge):
     Options = AnswerOptions
     truth = "soft"
 
-    def __init__(self, name: str, weight: float, options: AnswerOptions, genes: GeneResolver):
-        super().__init__(name, weight, options, genes)
+    def __init__(self, name: str, weight: float, options: AnswerOptions, library: Library):
+        super().__init__(name, weight, options, library)
         self.options = options
         self.gap = 1.0 if options.labels == "hard" else options.min_gap
 
-    def fault(self, item: Item, vocabulary: Vocabulary) -> Fault | None:
+    def fault(self, item: Item, form: Form) -> Fault | None:
         """BAD_TRUTH for a truth that is neither a class nor well-formed soft labels."""
-        return truth_fault(item, vocabulary)
+        return truth_fault(item, vocabulary_of(item.task))
 
     def score(self, item: Item, answer: Answer, verdicts: tuple[Verdict, ...]) -> Component:
         """Confidence of the claimed class, or 1 or 0 against a hard label."""
@@ -48,7 +49,7 @@ class AnswerJudge(Judge):
         if truth is None:
             return self.missing(Reason.NO_TRUTH)
         vocabulary = vocabulary_of(item.task)
-        if not isinstance(truth, SoftLabels):
+        if not isinstance(truth, dict):
             right = hard_label(truth, vocabulary) == answer.label
             return Component(self.name, float(right), self.weight)
         known = confidences(truth, vocabulary)

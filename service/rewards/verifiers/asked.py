@@ -26,14 +26,14 @@ from service.rewards.core import (
     Item,
     Query,
     Reason,
-    SoftLabels,
     Verdict,
 )
 from service.rewards.errors import ProfileFault
+from service.rewards.forms import Form
+from service.rewards.library import Library
 from service.rewards.truth import confidences, hard_label, truth_fault
 from service.rewards.verifiers.judge import Fault, Judge
-from service.rewards.vocabulary import Vocabulary, vocabulary_of
-from worldmodels.genes import GeneResolver
+from service.rewards.vocabulary import vocabulary_of
 
 
 class AskedOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,8 +56,8 @@ class AskedJudge(Judge):
 
     Options = AskedOptions
 
-    def __init__(self, name: str, weight: float, options: AskedOptions, genes: GeneResolver):
-        super().__init__(name, weight, options, genes)
+    def __init__(self, name: str, weight: float, options: AskedOptions, library: Library):
+        super().__init__(name, weight, options, library)
         self.options = options
         self.hard = options.score == "hard"
         self.gap = 1.0 if self.hard else options.min_gap
@@ -76,9 +76,11 @@ class AskedJudge(Judge):
         if self.options.evidence == ("model",):
             self.selectors = tuple((self.options.model, name) for name in wanted if name)
 
-    def fault(self, item: Item, vocabulary: Vocabulary) -> Fault | None:
+    def fault(self, item: Item, form: Form) -> Fault | None:
         """BAD_ITEM for a question without its genes, BAD_TRUTH for a truth that is needed."""
-        if "truth" in self.options.evidence and (found := truth_fault(item, vocabulary)):
+        if "truth" in self.options.evidence and (
+            found := truth_fault(item, vocabulary_of(item.task))
+        ):
             return found
         return self.task_fault(item)
 
@@ -124,7 +126,7 @@ class AskedJudge(Judge):
         if truth is None:
             return self.missing(Reason.NO_TRUTH)
         vocabulary = vocabulary_of(item.task)
-        if isinstance(truth, SoftLabels):
+        if isinstance(truth, dict):
             known = confidences(truth, vocabulary)
             best = max(known.values())
             if list(known.values()).count(best) > 1:

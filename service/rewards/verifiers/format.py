@@ -18,9 +18,9 @@ import msgspec
 
 from service.rewards.core import Answer, Component, Item, Verdict
 from service.rewards.extract import TAG
+from service.rewards.library import Library
 from service.rewards.verifiers.judge import Judge
 from service.rewards.words import count_words
-from worldmodels.genes import GeneResolver
 
 _TIDY: Final = ["think", "/think", "answer", "/answer"]
 
@@ -174,8 +174,8 @@ class FormatJudge(Judge):
     Options = FormatOptions
     textual = True
 
-    def __init__(self, name: str, weight: float, options: FormatOptions, genes: GeneResolver):
-        super().__init__(name, weight, options, genes)
+    def __init__(self, name: str, weight: float, options: FormatOptions, library: Library):
+        super().__init__(name, weight, options, library)
         self.options = options
         self.checks = tuple(check for _, check in CHECKS)
         if not options.starts_with_think:

@@ -1,4 +1,4 @@
-"""What a profile needs to know of a verifier beyond ``core.Verifier``.
+"""What a verifier is to a profile.
 
 A judge is built once, when its profile loads, from its options (a struct whose fields are the
 keys that the profile's ``[[component]]`` may carry), and is stateless afterwards.
@@ -11,9 +11,9 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from service.rewards.core import Answer, Component, Item, Query, Reason, Verdict
-from service.rewards.vocabulary import Vocabulary
-from worldmodels.genes import GeneResolver
+from service.rewards.core import Answer, Component, Finding, Item, Query, Reason, Verdict, Work
+from service.rewards.forms import Form
+from service.rewards.library import Library
 
 Fault = tuple[Reason, str]
 """A reason of status "error" and a message that names the item's field."""
@@ -31,29 +31,50 @@ class Judge(ABC):
         truth: the form of truth in the request that it reads; None: it reads none.
         textual: whether it judges only how the completion is written (may be a gate).
         selectors: the (model selector, relation) pairs it asks.
+        lacks: what the server must be given before this judge can work, each with what to do;
+            empty where nothing is missing.
+        works: whether it may ask for ``work``.
     """
 
     Options: ClassVar[type[msgspec.Struct]]
     tasks: ClassVar[tuple[str, ...] | None] = None
     textual: ClassVar[bool] = False
     truth: Literal["soft", "hard"] | None = None
+    works: ClassVar[bool] = False
 
-    def __init__(self, name: str, weight: float, options: msgspec.Struct, genes: GeneResolver):
+    def __init__(self, name: str, weight: float, options: msgspec.Struct, library: Library):
         self.name = name
         self.weight = weight
         self.gap = 0.0
         self.selectors: tuple[tuple[str, str], ...] = ()
+        self.lacks: tuple[str, ...] = ()
 
     def bind(self, task_types: tuple[str, ...]) -> None:  # noqa: B027 - most need nothing
         """Learn the task types of the profile; may raise ``ProfileFault`` or set ``selectors``."""
 
-    def fault(self, item: Item, vocabulary: Vocabulary) -> Fault | None:
+    def fault(self, item: Item, form: Form) -> Fault | None:
         """What makes this item impossible to judge, whatever the completion says."""
         return None
 
     def queries(self, item: Item) -> tuple[Query, ...]:
-        """The questions to world models; none for a pure checker."""
+        """The questions to world models; none for a pure checker.
+
+        By the task only, never by the completion: what a world model is asked, and hence whether
+        it abstains, must be out of the policy's reach.
+        """
         return ()
+
+    def work(self, item: Item, answer: Answer) -> Work | None:
+        """What must be computed under a budget before judging; None: nothing, ``score`` decides.
+
+        For what may take long (molecules, long texts): it is done in another process, which is
+        killed where it exceeds the item's budget. Only where ``works`` is set.
+        """
+        return None
+
+    def score_finding(self, item: Item, answer: Answer, finding: Finding) -> Component:
+        """Judge by what came of ``work``. A finding without a value has no opinion."""
+        raise AssertionError(f"{type(self).__name__} asks for work and cannot score it")
 
     @abstractmethod
     def score(self, item: Item, answer: Answer, verdicts: tuple[Verdict, ...]) -> Component:

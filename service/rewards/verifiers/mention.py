@@ -23,9 +23,10 @@ from typing import Annotated, Final, NamedTuple
 import msgspec
 
 from service.rewards.core import Answer, Component, Item, Reason, Verdict
+from service.rewards.forms import Form
+from service.rewards.library import Library
 from service.rewards.verifiers.english import ENGLISH
 from service.rewards.verifiers.judge import Fault, Judge
-from service.rewards.vocabulary import Vocabulary
 from worldmodels.core import Status
 from worldmodels.genes import GeneResolver
 
@@ -58,12 +59,14 @@ class MentionJudge(Judge):
     Options = MentionOptions
     textual = True
 
-    def __init__(self, name: str, weight: float, options: MentionOptions, genes: GeneResolver):
-        super().__init__(name, weight, options, genes)
+    def __init__(self, name: str, weight: float, options: MentionOptions, library: Library):
+        super().__init__(name, weight, options, library)
         self.options = options
-        self.names = functools.lru_cache(maxsize=16_384)(functools.partial(names_of, genes=genes))
+        self.names = functools.lru_cache(maxsize=16_384)(
+            functools.partial(names_of, genes=library.genes)
+        )
 
-    def fault(self, item: Item, vocabulary: Vocabulary) -> Fault | None:
+    def fault(self, item: Item, form: Form) -> Fault | None:
         """BAD_ITEM for blank, overlong or too many keywords."""
         keywords = item.keywords or ()
         if len(keywords) > MAX_KEYWORDS:

@@ -6,15 +6,9 @@ task's own. The first gene is the subject, the second the object, in the order o
 
 from __future__ import annotations
 
-from service.rewards.core import (
-    GeneCoexpression,
-    GeneInteraction,
-    GeneSimilarity,
-    Item,
-    Query,
-    Reason,
-)
+from service.rewards.core import Item, Query, Reason
 from service.rewards.errors import ProfileFault
+from service.rewards.tasks import GeneCoexpression, GeneInteraction, GeneSimilarity
 from service.rewards.verifiers.asked import AskedJudge
 from service.rewards.verifiers.judge import Fault
 

@@ -8,15 +8,9 @@ Not covered: ``perturbation.response``.
 
 from __future__ import annotations
 
-from service.rewards.core import (
-    GeneCoexpression,
-    Item,
-    PerturbationDE,
-    PerturbationDir,
-    Query,
-    Reason,
-)
+from service.rewards.core import Item, Query, Reason
 from service.rewards.errors import ProfileFault, nearest
+from service.rewards.tasks import GeneCoexpression, PerturbationDE, PerturbationDir
 from service.rewards.verifiers.asked import AskedJudge
 from service.rewards.verifiers.judge import Fault
 from service.rewards.verifiers.pair import pair_fault, pair_question
