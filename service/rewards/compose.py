@@ -15,8 +15,9 @@ their score is below ``at_least``. Operators over what is present (w weight, s s
 
 A component without an opinion makes the item abstain (``on_missing = "null"``), is left out
 (``drop``) or counts as 0 (``floor``). A failure never does: an error ends as an error, whatever
-``on_missing`` says, since a retry would give another number. A gate that fails outranks both, as
-an unreadable answer does; errors outrank abstentions.
+``on_missing`` says, since a retry would give another number. A component whose reason is the
+completion's doing (a molecule that cannot be read) makes the item invalid, and so does a gate that
+fails: both outrank errors, which outrank abstentions.
 
 Item weight: the mean certainty of the primary components present, |2p−1| where a probability
 stands behind a score, |2n−1| where the raw score n is paid, else 1; times the item's own weight.
@@ -32,6 +33,7 @@ from typing import Final, Literal
 
 from service.rewards.core import (
     ERRORS,
+    INVALID,
     RETRYABLE,
     Answer,
     Component,
@@ -94,6 +96,9 @@ class Composition:
                 component.status = _MODEL_ERROR
             if score is None:
                 reason = Reason(component.status)
+                if reason in INVALID and part.role != "report":
+                    _tidy(components)
+                    return _result(item, answer, "invalid", self.floor, 1.0, reason, components)
                 missing = self._worse(missing, part, reason)
                 if part.on_missing != "floor" or reason in ERRORS:
                     continue

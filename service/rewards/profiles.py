@@ -139,7 +139,12 @@ class Profile:
             at = end
         if at != len(verdicts):
             raise ValueError(f"{len(verdicts)} verdicts for {at} queries")
-        return self.composition.result(item, answer, components)
+        result = self.composition.result(item, answer, components)
+        if findings and result.status == "error":
+            parts = self.composition.parts
+            told = (parts[index].judge.explain(found) for index, found in findings.items())
+            result.message = "; ".join(filter(None, told)) or None
+        return result
 
     def failed(self, item_id: str | int | None, reason: Reason, message: str) -> Result:
         """The result of an item that cannot be judged: every component named and none scored."""

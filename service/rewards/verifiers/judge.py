@@ -76,6 +76,10 @@ class Judge(ABC):
         """Judge by what came of ``work``. A finding without a value has no opinion."""
         raise AssertionError(f"{type(self).__name__} asks for work and cannot score it")
 
+    def explain(self, finding: Finding) -> str | None:
+        """For work that found the item itself at fault: what is wrong with it, and where."""
+        return None
+
     @abstractmethod
     def score(self, item: Item, answer: Answer, verdicts: tuple[Verdict, ...]) -> Component:
         """Judge. ``verdicts`` answer ``queries(item)``, same order and length."""
