@@ -12,6 +12,18 @@ their score is below ``at_least``. Operators over what is present (w weight, s s
     lexi_sum  Σ w·s with one primary; Σ auxiliary w is less than the smallest difference that the
               primary can make, so that no style outranks the verdict
     first_ok  the first s that there is, in the order of the profile (weights 1)
+    mean_minus_sd  mean − λ·sd of several primaries (weights 1), with λ = ``risk``: what the
+              verifiers agree on. See ``cautious``.
+
+Several verifiers on one question join by ``mean`` (any may carry the others), ``min`` (the most
+doubtful decides) or ``mean_minus_sd``. Each assumes that they err independently: join different
+families (boosted trees, linear, graph, foundation model), since seeds of one family share their
+errors and agree where they are wrong. ``mean_minus_sd``, which pays for agreement, insists on it.
+
+``scale = [low, high]`` maps the composed score from [0,1] to [low, high], so that a wrong answer
+may cost (``[-1, 1]``). ``[compose.noise]`` corrects it for known error rates first (``noise``).
+Both are for operators whose score lies in [0,1], all but the two sums, and leave components as
+they are. An unreadable completion earns ``floor``, which neither touches.
 
 A component without an opinion makes the item abstain (``on_missing = "null"``), is left out
 (``drop``) or counts as 0 (``floor``). A failure never does: an error ends as an error, whatever
@@ -21,8 +33,7 @@ fails: both outrank errors, which outrank abstentions.
 
 Item weight: the mean certainty of the primary components present, |2p−1| where a probability
 stands behind a score, |2n−1| where the raw score n is paid, else 1; times the item's own weight.
-Rewards and weights are
-rounded to 6 decimals.
+Rewards and weights are rounded to 6 decimals.
 """
 
 from __future__ import annotations
@@ -43,11 +54,12 @@ from service.rewards.core import (
     Result,
     status_of,
 )
+from service.rewards.noise import Noise
 from service.rewards.verifiers.judge import Judge
 
 Role = Literal["primary", "auxiliary", "report", "gate"]
 OnMissing = Literal["null", "drop", "floor"]
-Operator = Literal["sum", "mean", "product", "min", "lexi_sum", "first_ok"]
+Operator = Literal["sum", "mean", "product", "min", "lexi_sum", "first_ok", "mean_minus_sd"]
 DECIMALS: Final = 6
 _OK: Final = Reason.OK.value
 _MODEL_ERROR: Final = Reason.MODEL_ERROR.value
@@ -72,6 +84,10 @@ class Composition:
     operator: Operator
     floor: float
     parts: tuple[Part, ...]
+    risk: float = 0.0
+    """λ of ``mean_minus_sd``."""
+    scale: tuple[float, float] | None = None
+    noise: Noise | None = None
 
     def invalid(self, item: Item, answer: Answer) -> Result:
         """The completion is at fault: the floor, with every component named and none scored."""
@@ -119,6 +135,11 @@ class Composition:
         if item.weight is not None:
             weight *= item.weight
         reward = self._operate(counted)
+        if self.noise is not None:
+            reward = self.noise.rates(item).correct(reward)
+        if self.scale is not None:
+            low, high = self.scale
+            reward = low + (high - low) * reward
         _tidy(components)
         return Result(
             item.id,
@@ -171,10 +192,28 @@ class Composition:
             return min([score for _, score in counted])
         if operator == "first_ok":
             return counted[0][1]
+        if operator == "mean_minus_sd":
+            return cautious([score for _, score in counted], self.risk)
         total = sum([part.weight * score for part, score in counted])
         if operator == "mean":
             return total / sum([part.weight for part, _ in counted])
         return total
+
+
+def cautious(scores: list[float], risk: float) -> float:
+    """Mean − λ·sd of n scores, sd over the population; 0 ≤ λ ≤ 1/√(n−1).
+
+    Within that bound no component can lower the reward by rising. With m the mean and s the sd,
+    ∂(m − λs)/∂xᵢ = (1 − λ·(xᵢ − m)/s)/n, and (xᵢ − m)/s ≤ √(n−1) for every sample (Samuelson,
+    JASA 63, 1968), so the derivative is at least (1 − λ·√(n−1))/n ≥ 0; where s = 0 the function is
+    continuous, and a line along one axis meets that at one point at most. Beyond the bound it
+    fails: in x = (t, 0, …, 0) the derivative is exactly that. Being monotone, 0 at (0, …, 0) and 1
+    at (1, …, 1), the result lies in [0,1]. Fewer scores than primaries only widen the bound.
+    """
+    count = len(scores)
+    mean = math.fsum(scores) / count
+    deviation = math.sqrt(math.fsum([(score - mean) ** 2 for score in scores]) / count)
+    return min(max(mean - risk * deviation, 0.0), 1.0)  # rounding may leave [0,1] by an ulp
 
 
 def _tidy(components: list[Component]) -> None:

@@ -26,7 +26,7 @@ from service.rewards.examples import example_item
 from service.rewards.extract import read
 from service.rewards.forms import FormFault
 from service.rewards.library import Library
-from service.rewards.recipe import Fault, Recipe, resolve
+from service.rewards.recipe import ComposeRecipe, Fault, Recipe, resolve
 from service.rewards.verifiers import judge_class
 from service.rewards.verifiers.asked import AskedOptions
 
@@ -225,11 +225,17 @@ def build(name: str, recipe: Recipe, library: Library) -> Profile:
         lacks=tuple(dict.fromkeys(lack for part in parts for lack in part.judge.lacks)),
         laborious=tuple(index for index, part in enumerate(parts) if part.judge.works),
         recipe=recipe,
-        composition=Composition(recipe.compose.operator, recipe.compose.floor, parts),
+        composition=_composition(recipe.compose, parts),
         library=library,
     )
     _check_examples(made)
     return made
+
+
+def _composition(compose: ComposeRecipe, parts: tuple[Part, ...]) -> Composition:
+    return Composition(
+        compose.operator, compose.floor, parts, compose.risk or 0.0, compose.scale, compose.noise
+    )
 
 
 def _check_examples(profile: Profile) -> None:

@@ -10,8 +10,19 @@
 
     [compose]
     operator = "mean"              # sum | mean | product | min | lexi_sum | first_ok
-    floor = 0.0                    # reward of an invalid completion, at most 0
+                                   # | mean_minus_sd
+    floor = 0.0                    # reward of an invalid completion: at most 0, and at most what
+                                   # the worst readable answer earns
     range = [0.0, 1.0]             # optional: checked against what the recipe can earn
+    scale = [-1.0, 1.0]            # optional: what a score of 0 and of 1 earns (then floor = -1)
+    risk = 0.5                     # λ of mean_minus_sd, at most 1/√(primaries − 1)
+
+    [compose.noise]                # optional: known error rates, see service.rewards.noise
+    rho0 = 0.1                     # P(rewarded | wrong)
+    rho1 = 0.05                    # P(not rewarded | right)
+    [compose.noise.strata.k562]    # … of one cell line or context
+    rho0 = 0.2
+    rho1 = 0.1
 
     [[component]]
     name = "perturbation.de"       # unique; the key in results
@@ -45,11 +56,16 @@ import msgspec
 from service.rewards.compose import OnMissing, Operator, Role
 from service.rewards.errors import ProfileFault, nearest
 from service.rewards.extract import Extraction
+from service.rewards.noise import Noise, Rates
 from service.rewards.tasks import TASK_TYPES
 from service.rewards.verifiers import judge_class
+from worldmodels.core import canonical_context
 
 _Table = TypeVar("_Table", bound=msgspec.Struct)
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
+
+
+Bound = Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
 
 
 class ComposeRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,6 +74,9 @@ class ComposeRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     operator: Operator = "mean"
     floor: Annotated[float, msgspec.Meta(ge=-1e6, le=0.0)] = 0.0
     range: tuple[float, float] | None = None
+    risk: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] | None = None
+    scale: tuple[Bound, Bound] | None = None
+    noise: Noise | None = None
 
 
 class ComponentRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -138,11 +157,51 @@ def resolve(raw: Mapping[str, Any]) -> Recipe:
         raw.get("version", "1"),
         tasks,
         extract,
-        _table(raw.get("compose", {}), ComposeRecipe, "compose", None),
+        _compose(raw.get("compose", {})),
         tuple(component for component, _ in parsed),
         tuple(options for _, options in parsed),
         _examples(raw.get("example", [])),
     )
+
+
+def _compose(entry: Any) -> ComposeRecipe:
+    if not isinstance(entry, dict) or "noise" not in entry:
+        return _table(entry, ComposeRecipe, "compose", None)
+    own = {key: value for key, value in entry.items() if key != "noise"}
+    made = _table(own, ComposeRecipe, "compose", None)
+    return msgspec.structs.replace(made, noise=_noise(entry["noise"]))
+
+
+def _noise(entry: Any) -> Noise:
+    """Overall rates and strata, each in a table of its own, so that faults name its line."""
+    table = "compose.noise"
+    if not isinstance(entry, dict):
+        raise Fault(f"noise: expected a table, got {entry!r}", "compose", key="noise")
+    strata = entry.get("strata", {})
+    if not isinstance(strata, dict):
+        raise Fault(f"strata: expected a table, got {strata!r}", table, key="strata")
+    overall = {key: value for key, value in entry.items() if key != "strata"}
+    _known(overall, ("rho0", "rho1", "strata"), table, None)
+    known: dict[str, Rates] = {}
+    for name, rates in strata.items():
+        where, spelled = f"{table}.strata.{name}", canonical_context(name)
+        if not spelled or spelled in known:
+            raise Fault(f"{name!r} names no stratum of its own; each cell line once", where)
+        known[spelled] = _rates(rates, where)
+    plain = _rates(overall, table)
+    return Noise(plain.rho0, plain.rho1, known)
+
+
+def _rates(entry: Any, table: str) -> Rates:
+    made = _table(entry, Rates, table, None)
+    if made.youden <= 0:
+        raise Fault(
+            f"rho1: rho0 + rho1 = {made.rho0 + made.rho1:g}, not below 1; such a verifier says "
+            "nothing, or the opposite, and no correction mends it",
+            table,
+            key="rho1",
+        )
+    return made
 
 
 def _examples(entries: Any) -> tuple[Example, ...]:

@@ -3,19 +3,27 @@
 * Each component judges every task type that the profile accepts.
 * Something earns: at least one primary component with a weight above 0.
 * Range: scores lie in [0,1], so what a recipe can earn follows; a stated range must be that one.
+* The floor is at most what the worst readable answer earns: nobody gains by being unreadable.
+* ``scale`` and ``noise`` are for operators whose score lies in [0,1].
+* ``mean_minus_sd``: λ ≤ 1/√(n−1) over n ≥ 2 primaries that ask different families, nothing else.
+* Where answers state a probability, what counts pays by ``brier`` or ``log``, and nowhere else.
 * Gates look only at how a completion is written; a verdict is never a gate.
 * ``lexi_sum``: Σ auxiliary weights < the smallest difference that the one primary can make: its
-  weight for a hard verdict, weight·min_gap for a soft one, which must abstain nearer to 0.5.
+  weight for a hard verdict, weight·min_gap for a soft one, which must abstain nearer to 0.5, and
+  weight·step for a graded one (a distance, a ranking), which must be rounded down to steps.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
-from service.rewards.compose import Part
+from service.rewards.compose import DECIMALS, Part
 from service.rewards.recipe import ComponentRecipe, Fault, Recipe
 
-_UNWEIGHTED: Final = ("product", "min", "first_ok")
+_UNWEIGHTED: Final = ("product", "min", "first_ok", "mean_minus_sd")
+_UNBOUNDED: Final = ("sum", "lexi_sum")
+_NEAR: Final = 10.0**-DECIMALS
 
 
 def check(recipe: Recipe, parts: tuple[Part, ...]) -> tuple[float, float]:
@@ -34,6 +42,7 @@ def check(recipe: Recipe, parts: tuple[Part, ...]) -> tuple[float, float]:
         raise Fault("component: a profile needs a primary component with a weight above 0")
     if recipe.compose.operator == "lexi_sum":
         _check_lexi_sum(parts, primaries)
+    _check_caution(recipe, parts, primaries)
     return _check_range(recipe, parts)
 
 
@@ -69,6 +78,13 @@ def _check_component(recipe: Recipe, component: ComponentRecipe, part: Part, ind
     if component.on_missing != "null" and recipe.compose.operator == "first_ok":
         raise fault('first_ok passes on from what is missing; leave it "null"', "on_missing")
     counted = component.role in ("primary", "auxiliary")
+    stated = getattr(recipe.extract, "states", "label")
+    if part.judge.states not in (None, stated):
+        if stated == "probability":
+            message = "answers state a probability here, which only"
+        else:
+            message = 'answers state a label here; [extract] states = "probability" asks for what'
+        raise fault(f'{message} score = "brier" and "log" judge', "score")
     if counted and component.weight != 1 and recipe.compose.operator in _UNWEIGHTED:
         raise fault(f"operator {recipe.compose.operator!r} takes no weights", "weight")
 
@@ -95,9 +111,11 @@ def _check_lexi_sum(parts: tuple[Part, ...], primaries: list[Part]) -> None:
     slivers = sum(part.weight for part in parts if part.role == "auxiliary")
     if gap == 0:
         raise Fault(
-            f"min_gap: the primary {primary.judge.name!r} is soft, so right and wrong can earn "
-            "nearly the same and any auxiliary weight outranks the verdict; set min_gap (answers "
-            f"with |2p−1| below it abstain) to more than {slivers / primary.weight:g}",
+            f"min_gap: the primary {primary.judge.name!r} is soft or graded, so better and worse "
+            "can earn nearly the same and any auxiliary weight outranks the verdict; set min_gap "
+            "(of a soft verdict: items with |2p−1| below it abstain), step (of a graded score: "
+            "rounded down to its multiples) or max_length (of a list) so that scores differ by "
+            f"more than {slivers / primary.weight:g}",
             "component",
             parts.index(primary),
             "min_gap",
@@ -112,18 +130,90 @@ def _check_lexi_sum(parts: tuple[Part, ...], primaries: list[Part]) -> None:
         )
 
 
+def _check_caution(recipe: Recipe, parts: tuple[Part, ...], primaries: list[Part]) -> None:
+    compose = recipe.compose
+    if compose.operator != "mean_minus_sd":
+        if compose.risk is not None:
+            raise Fault('risk: only operator = "mean_minus_sd" takes it', "compose", key="risk")
+        return
+    count = len(primaries)
+    if count < 2:
+        message = "operator: mean_minus_sd needs two primary components or more, got 1"
+        raise Fault(message, "compose", key="operator")
+    if compose.risk is None:
+        raise Fault("risk: missing; λ of mean − λ·sd", "compose", key="operator")
+    most = 1.0 / math.sqrt(count - 1)
+    if compose.risk > most:
+        raise Fault(
+            f"risk: {compose.risk:g} is above 1/√{count - 1} = {most:.6g}, so that a component "
+            f"could lower the reward by rising; of {count} primaries λ is at most that",
+            "compose",
+            key="risk",
+        )
+    asked: set[str] = set()
+    for index, component in enumerate(recipe.components):
+        model = getattr(recipe.options[index], "model", None)
+        if component.role == "auxiliary":
+            message = "role: mean_minus_sd joins primaries only; make it a report or a gate"
+            raise Fault(message, "component", index, "role")
+        if component.role != "primary" or model is None:
+            continue
+        if model in asked or model == "*":
+            raise Fault(
+                f"model: mean_minus_sd pays for agreement, so each primary asks a family of its "
+                f"own, and {model!r} is not: models of one family share their errors",
+                "component",
+                index,
+                "model",
+            )
+        asked.add(model)
+
+
 def _check_range(recipe: Recipe, parts: tuple[Part, ...]) -> tuple[float, float]:
     compose = recipe.compose
-    most = 1.0
-    if compose.operator in ("sum", "lexi_sum"):
-        most = sum(part.weight for part in parts if part.role in ("primary", "auxiliary"))
-    attainable = (compose.floor, most)
-    if compose.range is not None and compose.range != attainable:
+    least, most = _readable(recipe, parts)
+    if compose.floor > least + _NEAR:
+        raise Fault(
+            f"floor: {compose.floor:g} is above {least:g}, what a wrong answer earns, so that an "
+            f"unreadable completion would beat it; set floor = {math.floor(least * 1e6) / 1e6}",
+            "compose",
+            key="floor",
+        )
+    attainable = (compose.floor, round(most, DECIMALS))
+    stated = compose.range
+    if stated is not None and any(
+        abs(one - other) > _NEAR for one, other in zip(stated, attainable, strict=True)
+    ):
         raise Fault(
             f"range: this recipe earns from {attainable[0]:g} (the floor) to {attainable[1]:g}, "
-            f"not {compose.range[0]:g} to {compose.range[1]:g}; correct the range, the floor or "
-            "the weights",
+            f"not {stated[0]:g} to {stated[1]:g}; correct the range, the floor or the weights",
             "compose",
             key="range",
         )
     return attainable
+
+
+def _readable(recipe: Recipe, parts: tuple[Part, ...]) -> tuple[float, float]:
+    """The least and the most that a readable answer can earn."""
+    compose = recipe.compose
+    if compose.operator in _UNBOUNDED:
+        for key in ("scale", "noise"):
+            if getattr(compose, key) is not None:
+                raise Fault(
+                    f"{key}: operator {compose.operator!r} does not score in [0,1]; use mean, "
+                    "product, min, first_ok or mean_minus_sd",
+                    "compose",
+                    key=key,
+                )
+        return 0.0, sum(part.weight for part in parts if part.role in ("primary", "auxiliary"))
+    least, most = compose.noise.span() if compose.noise is not None else (0.0, 1.0)
+    if compose.scale is None:
+        return least, most
+    low, high = compose.scale
+    if low >= high:
+        raise Fault(
+            f"scale: expected what 0 earns below what 1 earns, got {low:g} and {high:g}",
+            "compose",
+            key="scale",
+        )
+    return low + (high - low) * least, low + (high - low) * most

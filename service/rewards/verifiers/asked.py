@@ -5,7 +5,10 @@ With p = P(positive class) ("yes", or "up" for directions), the score is by ``sc
 * ``prob``: p if the answer is the positive class, 1 − p if it is the other (rbio's soft reward);
 * ``raw``: the same with the family's own score before calibration, as rbio's TF reward takes n;
   a model that gives none in [0, 1] is an error that no retry mends (NO_RAW_SCORE);
-* ``hard``: 1 if the answer is the class that p says, else 0; p = 0.5 says nothing.
+* ``hard``: 1 if the answer is the class that p says, else 0; p = 0.5 says nothing;
+* ``brier``, ``log``: of answers that state a probability (``[extract] states = "probability"``),
+  most where they state p itself; see ``proper``. An item is then worth the same whatever p is: that
+  p is near 0.5 is what the policy is to say.
 
 The question depends on the task alone. Where the truth of the request is evidence too, it is
 asked first or last by the order of ``evidence``.
@@ -31,6 +34,7 @@ from service.rewards.core import (
 from service.rewards.errors import ProfileFault
 from service.rewards.forms import Form
 from service.rewards.library import Library
+from service.rewards.proper import expected
 from service.rewards.truth import confidences, hard_label, truth_fault
 from service.rewards.verifiers.judge import Fault, Judge
 from service.rewards.vocabulary import vocabulary_of
@@ -40,15 +44,17 @@ class AskedOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of a component that asks a world model."""
 
     model: Annotated[str, msgspec.Meta(min_length=1)]
-    """A served model's name, ``family:NAME``, or ``*``."""
+    """A served model's name, ``family:NAME``, or ``*`` for any that offers the relation."""
     relation: str | None = None
     """The relation asked; without it the task's own."""
-    score: Literal["prob", "raw", "hard"] = "prob"
+    score: Literal["prob", "raw", "hard", "brier", "log"] = "prob"
     min_gap: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.0
     """Answers whose scores differ by less than this (|2p−1|, or |2n−1| of the raw score n) are
     LOW_CONFIDENCE."""
     evidence: tuple[Literal["truth", "model"], ...] = ("model",)
     """What is believed, in order; only ``score = "hard"`` may believe the truth."""
+    epsilon: Annotated[float, msgspec.Meta(ge=1e-6, le=0.25)] = 0.01
+    """Where ``score = "log"`` is clipped: stated certainty beyond it earns and costs no more."""
 
 
 class AskedJudge(Judge):
@@ -60,7 +66,10 @@ class AskedJudge(Judge):
         super().__init__(name, weight, options, library)
         self.options = options
         self.hard = options.score == "hard"
-        self.gap = 1.0 if self.hard else options.min_gap
+        self.proper = options.score in ("brier", "log")
+        self.states = "probability" if self.proper else "label"
+        self.gap = 1.0 if self.hard else 0.0 if self.proper else options.min_gap
+        _check_selector(options.model)
         self.truth = "hard" if "truth" in options.evidence else None
         if not options.evidence or len(set(options.evidence)) != len(options.evidence):
             raise ProfileFault('evidence: expected ["truth", "model"] in some order, each once')
@@ -114,8 +123,8 @@ class AskedJudge(Judge):
         return component
 
     def certainty(self, component: Component) -> float:
-        """1 for hard verdicts; |2p−1| for soft ones, |2n−1| where n, the raw score, is paid."""
-        if self.hard:
+        """1 for hard verdicts and proper scores; |2p−1| for soft ones, |2n−1| of a raw score n."""
+        if self.hard or self.proper:
             return 1.0
         if self.options.score == "raw" and component.score is not None:
             return abs(2.0 * component.score - 1.0)  # n or 1 − n: the same distance from 0.5
@@ -156,8 +165,25 @@ class AskedJudge(Judge):
         if abs(2.0 * believed - 1.0) < self.options.min_gap or (self.hard and p == 0.5):
             made.status = Reason.LOW_CONFIDENCE.value
             return made
+        if self.options.score == "brier" or self.options.score == "log":
+            q = answer.value
+            assert isinstance(q, float)  # soundness: such profiles read probabilities only
+            made.score = expected(self.options.score, q, p, self.options.epsilon)
+            return made
         if self.hard:
             believed = float(p > 0.5)
         positive = vocabulary_of(item.task).positive
         made.score = believed if answer.label == positive else 1.0 - believed
         return made
+
+
+def _check_selector(model: str) -> None:
+    """A typing error in a selector would only show as a model that nobody serves."""
+    kind, colon, name = model.partition(":")
+    wanted = name if colon else kind
+    if (colon and kind != "family") or not wanted.strip() or wanted != wanted.strip():
+        raise ProfileFault(
+            f"model: {model!r} selects nothing; expected a served model's name, family:NAME or *"
+        )
+    if "*" in model and model != "*":
+        raise ProfileFault(f"model: {model!r}: * stands alone, for any model; it is no pattern")

@@ -27,13 +27,16 @@ class Judge(ABC):
         weight: its weight, echoed in results.
         tasks: the task types it can judge; None: any, and items without a task.
         gap: the least by which the best answer's score beats every other's wherever there is a
-            score: 1 for hard verdicts, ``min_gap`` for soft ones, 0 where nothing is known.
+            score, and of graded scores the least by which any two that differ do: 1 for hard
+            verdicts, ``min_gap`` for soft ones, ``step`` for graded ones, 0 where nothing is known.
         truth: the form of truth in the request that it reads; None: it reads none.
         textual: whether it judges only how the completion is written (may be a gate).
         selectors: the (model selector, relation) pairs it asks.
         lacks: what the server must be given before this judge can work, each with what to do;
             empty where nothing is missing.
         works: whether it may ask for ``work``.
+        states: what an answer must state for it, its class or the probability of the positive
+            class (``[extract] states``); None: either.
     """
 
     Options: ClassVar[type[msgspec.Struct]]
@@ -48,6 +51,7 @@ class Judge(ABC):
         self.gap = 0.0
         self.selectors: tuple[tuple[str, str], ...] = ()
         self.lacks: tuple[str, ...] = ()
+        self.states: Literal["label", "probability"] | None = None
 
     def bind(self, task_types: tuple[str, ...]) -> None:  # noqa: B027 - most need nothing
         """Learn the task types of the profile; may raise ``ProfileFault`` or set ``selectors``."""
