@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from service.rewards import files, soundness
-from service.rewards.answers import form_of
+from service.rewards.answers import form_of, lacks
 from service.rewards.compose import Composition, Part
 from service.rewards.core import Answer, Finding, Item, Query, Reason, Result, Verdict, Work
 from service.rewards.errors import ProfileFault
@@ -82,12 +82,12 @@ class Profile:
                 return Reason.TASK_MISMATCH, message
         try:
             form = form_of(task, self.recipe.extract, self.library)
+            for part in self.composition.parts:
+                found = part.judge.fault(item, form)
+                if found is not None:
+                    return found
         except FormFault as fault:
             return Reason.BAD_ITEM, str(fault)
-        for part in self.composition.parts:
-            found = part.judge.fault(item, form)
-            if found is not None:
-                return found
         return None
 
     def read(self, item: Item) -> Answer:
@@ -214,6 +214,9 @@ def build(name: str, recipe: Recipe, library: Library) -> Profile:
     parts = tuple(_part(recipe, index, library) for index in range(len(recipe.components)))
     span = soundness.check(recipe, parts)
     selectors = dict.fromkeys(pair for part in parts for pair in part.judge.selectors)
+    missing = [*lacks(recipe.extract, library)]
+    for part in parts:
+        missing += part.judge.lacks
     made = Profile(
         name=name,
         version=recipe.version,
@@ -222,7 +225,7 @@ def build(name: str, recipe: Recipe, library: Library) -> Profile:
         task_types=recipe.tasks,
         selectors=tuple(selectors),
         range=span,
-        lacks=tuple(dict.fromkeys(lack for part in parts for lack in part.judge.lacks)),
+        lacks=tuple(dict.fromkeys(missing)),
         laborious=tuple(index for index, part in enumerate(parts) if part.judge.works),
         recipe=recipe,
         composition=_composition(recipe.compose, parts),

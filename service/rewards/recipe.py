@@ -55,8 +55,8 @@ import msgspec
 
 from service.rewards.compose import OnMissing, Operator, Role
 from service.rewards.errors import ProfileFault, nearest
-from service.rewards.extract import Extraction
 from service.rewards.noise import Noise, Rates
+from service.rewards.rules import Extraction, fault_of
 from service.rewards.tasks import TASK_TYPES
 from service.rewards.verifiers import judge_class
 from worldmodels.core import canonical_context
@@ -150,8 +150,8 @@ def resolve(raw: Mapping[str, Any]) -> Recipe:
         if not isinstance(raw.get(key, ""), str):
             raise Fault(f"{key}: expected a string, got {raw[key]!r}", key=key)
     extract = _table(raw.get("extract", {}), Extraction, "extract", None)
-    if extract.pattern is not None:
-        _check_pattern(extract.pattern)
+    if found := fault_of(extract):
+        raise Fault(f"{found[0]}: {found[1]}", "extract", key=found[0])
     return Recipe(
         raw.get("description", "").strip(),
         raw.get("version", "1"),
@@ -219,22 +219,6 @@ def _tasks(value: Any) -> tuple[str, ...]:
     if len(set(value)) != len(value):
         raise Fault("tasks: a task type is named twice", key="tasks")
     return tuple(value)
-
-
-def _check_pattern(pattern: str) -> None:
-    import re2
-
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        compiled = re2.compile(pattern, options)
-    except re2.error as error:
-        reason = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
-        message = f"pattern: not an RE2 expression ({reason}); look-around and \\1 are not in RE2"
-        raise Fault(message, "extract", key="pattern") from None
-    if compiled.groups != 1:
-        message = f"pattern: expected exactly one group, the answer; this has {compiled.groups}"
-        raise Fault(message, "extract", key="pattern")
 
 
 def _component(entry: dict[str, Any], index: int) -> tuple[ComponentRecipe, msgspec.Struct]:
