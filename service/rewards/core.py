@@ -36,6 +36,8 @@ class Reason(enum.StrEnum):
     LOW_CONFIDENCE = "LOW_CONFIDENCE"
     NO_TRUTH = "NO_TRUTH"
     NO_KEYWORDS = "NO_KEYWORDS"
+    NO_ANNOTATION = "NO_ANNOTATION"
+    """The annotation table says nothing of the gene, or nothing in the aspect asked for."""
     # the request's or the service's doing: status "error", null
     BAD_ITEM = "BAD_ITEM"
     TASK_MISMATCH = "TASK_MISMATCH"
