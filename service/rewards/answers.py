@@ -4,6 +4,7 @@
     label with classes or options, checkpoints      one of the classes         ``Vocabulary``
     label with neither                              one name                   ``OpenLabel``
     label_set, label_list, ranking                  several names              ``Names``
+    number                                          one number, with its unit  ``Quantity``
     text, gene.function                             a passage                  ``Passage``
 
 Under ``states = "probability"`` the answers of yes/no-like tasks are ``Probability``. A truth that
@@ -23,6 +24,7 @@ from service.rewards.library import Library
 from service.rewards.names import Names, OpenLabel, Terms
 from service.rewards.passage import PASSAGE, Passage
 from service.rewards.probability import Probability
+from service.rewards.quantities import number_form
 from service.rewards.rules import Extraction
 from service.rewards.vocabulary import UP_DOWN, YES_NO, Vocabulary, closed, vocabulary_of
 
@@ -102,6 +104,10 @@ def _label_list(task: tasks.LabelList, rules: Extraction, library: Library) -> F
     )
 
 
+def _number(task: tasks.Number, rules: Extraction, library: Library) -> Form:
+    return number_form(task)
+
+
 def _ranking(task: tasks.Ranking, rules: Extraction, library: Library) -> Form:
     return Names(_candidates(tuple(task.candidates)), repeats="never")
 
@@ -140,6 +146,7 @@ _FORMS: Final[Mapping[type, Callable[[Any, Extraction, Library], Form]]] = {
     tasks.Label: _label,
     tasks.LabelSet: _label_set,
     tasks.LabelList: _label_list,
+    tasks.Number: _number,
     tasks.Ranking: _ranking,
     tasks.Text: _passage,
     tasks.Checkpoints: _checkpoints,

@@ -78,7 +78,7 @@ def _check_component(recipe: Recipe, component: ComponentRecipe, part: Part, ind
     if component.on_missing != "null" and recipe.compose.operator == "first_ok":
         raise fault('first_ok passes on from what is missing; leave it "null"', "on_missing")
     counted = component.role in ("primary", "auxiliary")
-    stated = getattr(recipe.extract, "states", "label")
+    stated = recipe.extract.states
     if part.judge.states not in (None, stated):
         if stated == "probability":
             message = "answers state a probability here, which only"

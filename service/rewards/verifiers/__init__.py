@@ -15,10 +15,15 @@ from service.rewards.verifiers.judge import Judge
 
 VERIFIERS: Final[Mapping[str, str]] = {
     "answer": "service.rewards.verifiers.answer:AnswerJudge",
+    "checkpoints": "service.rewards.verifiers.checkpoints:CheckpointsJudge",
+    "contradiction": "service.rewards.verifiers.contradiction:ContradictionJudge",
     "format": "service.rewards.verifiers.format:FormatJudge",
+    "label_list": "service.rewards.verifiers.label_list:LabelListJudge",
     "mention": "service.rewards.verifiers.mention:MentionJudge",
+    "number": "service.rewards.verifiers.number:NumberJudge",
     "pair": "service.rewards.verifiers.pair:PairJudge",
     "perturbation": "service.rewards.verifiers.perturbation:PerturbationJudge",
+    "ranking": "service.rewards.verifiers.ranking:RankingJudge",
 }
 
 

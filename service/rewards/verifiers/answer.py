@@ -18,7 +18,7 @@ import msgspec
 from service.rewards.core import Answer, Component, Item, Reason, Verdict
 from service.rewards.forms import Form, FormFault
 from service.rewards.library import Library
-from service.rewards.proper import expected
+from service.rewards.proper import Rule, expected
 from service.rewards.truth import confidences, hard_label, truth_fault
 from service.rewards.verifiers.judge import Fault, Judge
 from service.rewards.vocabulary import Vocabulary, vocabulary_of
@@ -111,7 +111,7 @@ class AnswerJudge(Judge):
             return self.missing(Reason.LOW_CONFIDENCE)
         if hard:
             p = float(p > 0.5)
-        rule = "log" if self.options.score == "log" else "brier"
+        rule: Rule = "log" if self.options.score == "log" else "brier"
         return Component(self.name, expected(rule, q, p, self.options.epsilon), self.weight, p)
 
     def certainty(self, component: Component) -> float:

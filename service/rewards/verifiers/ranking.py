@@ -1,0 +1,202 @@
+"""Candidates in order, best first, against their true relevance.
+
+    andcg     AssayBench's adjusted, condensed nDCG@k (Genentech, AssayBench 0.1, its metric page):
+              the first k names; those that were not assayed are taken out, and nobody moves up
+              from beyond k; DCG = Σ yᵢ / log₂(i + 1) over the rest, nDCG = DCG / the best DCG that
+              non-negative relevance allows; with E the mean of nDCG over all orders of the assayed
+              candidates, (nDCG − E) / (1 − E), at least 0. A random order earns 0 in the mean and
+              the best one 1, on easy screens and hard ones alike. nDCG itself is Järvelin and
+              Kekäläinen, ACM TOIS 20, 2002; every place has the mean relevance in the mean, so
+              E = ȳ·Σ_{i ≤ min(k, n)} 1/log₂(i + 1) / best.
+              Departure: E is at least 0. Where the mean relevance is negative it is not, and then
+              an answer that names nothing of the screen would earn (0 − E)/(1 − E) > 0.
+    hits      share of the relevant ones among the first k: relevance above 0, of an ordered truth
+              its first k; over the most that k places can hold.
+    spearman  (1 + ρ)/2 with Spearman's ρ over the assayed candidates; those that the answer leaves
+              out are tied behind the others. 0.5 in the mean for a random order.
+
+Truth: {candidate: relevance}, where a candidate without relevance was not assayed; or candidates in
+true order, where the first has the greatest relevance, each further one the same amount less, and
+those not listed 0. Names compare without letter case. A candidate that stands twice in an answer is
+MALFORMED; names beyond the k-th count for nothing, so that spraying candidates earns no more.
+A truth under which every order earns the same is BAD_TRUTH.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import unicodedata
+from typing import Annotated, Literal
+
+import msgspec
+
+from service.rewards.core import Answer, Component, Item, Reason, Verdict
+from service.rewards.forms import Form, normal
+from service.rewards.grades import Step, check_step, stepped
+from service.rewards.library import Library
+from service.rewards.tasks import Ranking
+from service.rewards.verifiers.judge import Fault, Judge
+
+
+class RankingOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of a ``ranking`` component."""
+
+    measure: Literal["andcg", "hits", "spearman"] = "andcg"
+    k: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None
+    """Places that count, where the task does not say; None: all of them."""
+    step: Step = 0.0
+    """Scores are rounded down to its multiples; 0: not at all."""
+
+
+class RankingJudge(Judge):
+    """How well an order agrees with the true relevance, in [0, 1]."""
+
+    Options = RankingOptions
+    tasks = ("ranking",)
+    truth = "hard"
+
+    def __init__(self, name: str, weight: float, options: RankingOptions, library: Library):
+        super().__init__(name, weight, options, library)
+        self.options = options
+        check_step(options.step)
+        self.gap = options.step
+        self.states = "label"
+
+    def fault(self, item: Item, form: Form) -> Fault | None:
+        """BAD_TRUTH for a truth that ranks nothing, or not the task's candidates."""
+        task = item.task
+        if item.truth is None or not isinstance(task, Ranking):
+            return None
+        candidates = {_plain(name) for name in task.candidates}
+        known = relevances(item.truth, candidates)
+        if isinstance(known, str):
+            return Reason.BAD_TRUTH, known
+        message = _pointless(known, self.options.measure, self._places(task))
+        return None if message is None else (Reason.BAD_TRUTH, message)
+
+    def score(self, item: Item, answer: Answer, verdicts: tuple[Verdict, ...]) -> Component:
+        """What the order earns."""
+        task, names = item.task, answer.value
+        if item.truth is None:
+            return self.missing(Reason.NO_TRUTH)
+        assert isinstance(task, Ranking)  # fault and the form let nothing else through
+        assert isinstance(names, tuple)
+        known = relevances(item.truth, {_plain(name) for name in task.candidates})
+        assert isinstance(known, dict)
+        said = [_plain(name) for name in names]
+        if len(set(said)) < len(said):
+            return self.missing(Reason.MALFORMED)
+        k = self._places(task)
+        if self.options.measure == "andcg":
+            earned = andcg(said, known, k)
+        elif self.options.measure == "hits":
+            earned = hits(said, known, k)
+        else:
+            earned = (1.0 + spearman(said, known)) / 2.0
+        return Component(self.name, stepped(earned, self.options.step), self.weight)
+
+    def _places(self, task: Ranking) -> int:
+        return task.k or self.options.k or len(task.candidates)
+
+
+def relevances(truth: object, candidates: set[str]) -> dict[str, float] | str:
+    """Relevance of each assayed candidate, or what is wrong with the truth."""
+    if isinstance(truth, list):
+        ordered = [_plain(name) if isinstance(name, str) else "" for name in truth]
+        if len(set(ordered)) < len(ordered):
+            return "truth: a candidate stands twice"
+        given = dict.fromkeys(candidates, 0.0)
+        given |= {name: 1.0 - at / len(ordered) for at, name in enumerate(ordered)}
+    elif isinstance(truth, dict):
+        given = {}
+        for name, value in truth.items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                return f"truth[{name!r:.80}]: expected a number, got {value!r:.80}"
+            if not -1e9 <= value <= 1e9:
+                return f"truth[{name!r:.80}]: {value!r} is not between -1e9 and 1e9"
+            given[_plain(name)] = float(value)
+        if len(given) < len(truth):
+            return "truth: a candidate stands twice"
+    else:
+        return f"truth: expected relevances by candidate or candidates in order, got {truth!r:.80}"
+    strange = next((name for name in given if name not in candidates), None)
+    if strange is not None:
+        return f"truth: {strange!r:.80} is none of task.candidates"
+    return given or "truth: empty"
+
+
+def _pointless(known: dict[str, float], measure: str, k: int) -> str | None:
+    """Why every order would earn the same, where it would."""
+    values = set(known.values())
+    if len(values) < 2:
+        return "truth: all candidates are equally relevant, so that every order earns the same"
+    if measure != "spearman" and max(values) <= 0:
+        return "truth: no candidate has a relevance above 0, so that nothing can be earned"
+    if measure == "hits" and k >= len(known):
+        return f"task.k: {k} places hold every candidate, so that every order earns the same"
+    return None
+
+
+def andcg(said: list[str], known: dict[str, float], k: int) -> float:
+    """Adjusted nDCG of the first k names; see the module."""
+    gains = [known[name] for name in said[:k] if name in known]
+    ideal = sorted((max(value, 0.0) for value in known.values()), reverse=True)[:k]
+    best = _dcg(ideal)
+    mean = math.fsum(known.values()) / len(known)
+    chance = max(0.0, mean * _discounts(min(k, len(known))) / best)
+    if chance >= 1.0:  # by rounding only, of relevances that hardly differ
+        return 0.0
+    return min(max((_dcg(gains) / best - chance) / (1.0 - chance), 0.0), 1.0)
+
+
+def _dcg(gains: list[float]) -> float:
+    return math.fsum([gain / math.log2(at + 2) for at, gain in enumerate(gains)])
+
+
+@functools.lru_cache(maxsize=1024)
+def _discounts(places: int) -> float:
+    return math.fsum([1.0 / math.log2(at + 2) for at in range(places)])
+
+
+def hits(said: list[str], known: dict[str, float], k: int) -> float:
+    """Share of the k best, or of all relevant ones, among the first k names."""
+    best = sorted((value for value in known.values() if value > 0), reverse=True)[:k]
+    found = sum([known.get(name, 0.0) >= best[-1] for name in said[:k]])
+    return min(found / len(best), 1.0)
+
+
+def spearman(said: list[str], known: dict[str, float]) -> float:
+    """Spearman's ρ over the assayed candidates, ties at their mean rank; 0 for ties alone."""
+    names = list(known)
+    place = {name: float(-at) for at, name in enumerate(said)}
+    behind = -float(len(said))
+    one = _ranks([place.get(name, behind) for name in names])
+    other = _ranks([known[name] for name in names])
+    middle = (len(names) - 1) / 2.0
+    one = [rank - middle for rank in one]
+    other = [rank - middle for rank in other]
+    spread = math.fsum([a * a for a in one]) * math.fsum([b * b for b in other])
+    if spread == 0.0:
+        return 0.0
+    rho = math.fsum([a * b for a, b in zip(one, other, strict=True)]) / math.sqrt(spread)
+    return min(max(rho, -1.0), 1.0)
+
+
+def _ranks(values: list[float]) -> list[float]:
+    """Ranks from 0, the mean rank for ties."""
+    order = sorted(range(len(values)), key=values.__getitem__)
+    ranks = [0.0] * len(values)
+    at = 0
+    while at < len(order):
+        end = at
+        while end < len(order) and values[order[end]] == values[order[at]]:
+            end += 1
+        for index in order[at:end]:
+            ranks[index] = (at + end - 1) / 2.0
+        at = end
+    return ranks
+
+
+def _plain(name: str) -> str:
+    return normal(unicodedata.normalize("NFC", name))
