@@ -6,6 +6,8 @@
     label_set, label_list, ranking                  several names              ``Names``
     number                                          one number, with its unit  ``Quantity``
     text, gene.function                             a passage                  ``Passage``
+    molecule.equal, molecule.constraints            one token                  ``Token``
+    molecule.property                               a number                   ``Quantity``
 
 Under ``states = "probability"`` the answers of yes/no-like tasks are ``Probability``. A truth that
 is an answer of the same kind is read by the same form.
@@ -21,10 +23,12 @@ from service.rewards import tasks
 from service.rewards.errors import nearest
 from service.rewards.forms import Form, FormFault
 from service.rewards.library import Library
+from service.rewards.molecules.descriptors import DESCRIPTORS
+from service.rewards.molecules.tokens import TOKEN, Token
 from service.rewards.names import Names, OpenLabel, Terms
 from service.rewards.passage import PASSAGE, Passage
 from service.rewards.probability import Probability
-from service.rewards.quantities import number_form
+from service.rewards.quantities import Quantity, number_form
 from service.rewards.rules import Extraction
 from service.rewards.vocabulary import UP_DOWN, YES_NO, Vocabulary, closed, vocabulary_of
 
@@ -120,6 +124,15 @@ def _passage(task: tasks.Task, rules: Extraction, library: Library) -> Passage:
     return PASSAGE
 
 
+def _molecule(task: tasks.Task, rules: Extraction, library: Library) -> Token:
+    return TOKEN
+
+
+def _descriptor(task: tasks.MoleculeProperty, rules: Extraction, library: Library) -> Quantity:
+    known = DESCRIPTORS.get(task.property)
+    return Quantity("" if known is None else known.unit)
+
+
 def _unless(classes: list[str], rules: Extraction, library: Library) -> Terms | None:
     return None if classes else _ontology(rules, library)
 
@@ -150,4 +163,7 @@ _FORMS: Final[Mapping[type, Callable[[Any, Extraction, Library], Form]]] = {
     tasks.Ranking: _ranking,
     tasks.Text: _passage,
     tasks.Checkpoints: _checkpoints,
+    tasks.MoleculeEqual: _molecule,
+    tasks.MoleculeConstraints: _molecule,
+    tasks.MoleculeProperty: _descriptor,
 }
