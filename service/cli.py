@@ -23,6 +23,7 @@ def application() -> typer.Typer:
     from service.commands.doctor import doctor
     from service.commands.models import models
     from service.commands.profiles import app as profiles
+    from service.commands.redteam import redteam
     from service.commands.score import score
     from service.commands.serve import serve
     from service.commands.train import app as train
@@ -41,6 +42,7 @@ def application() -> typer.Typer:
     app.add_typer(train, name="train")
     app.command()(models)
     app.add_typer(profiles, name="profiles")
+    app.command()(redteam)
     app.command()(doctor)
 
     @app.command()
