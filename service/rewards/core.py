@@ -96,29 +96,64 @@ Truth = str | bool | float | list[Any] | dict[str, Any] | None
 list, a text, an object such as soft labels (``truth``)."""
 
 
-class ContentPart(msgspec.Struct, frozen=True):
-    """One part of a message's content; parts without text (images, tool calls) are skipped.
+Arguments = str | dict[str, Any] | None
+"""A tool call's arguments: JSON text as they were written, or an object already read."""
 
-    Reasoning is the ``thinking`` of a part of type ``thinking`` (a text, or parts of text), and
-    the ``text`` of a part of type ``reasoning``.
+
+class ContentPart(msgspec.Struct, frozen=True):
+    """One part of a message's content.
+
+    Text is the ``text`` of any part (``text``, ``output_text``) that is not one of these. Reasoning
+    is the ``thinking`` of a part of type ``thinking`` (a text, or parts of text), and the ``text``
+    or ``reasoning`` of one of type ``reasoning`` (``reasoning_text``, ``summary_text``). A call is
+    a part of type ``tool_use`` (``name``, ``input``) or ``tool_call`` (``name``, ``args`` or
+    ``arguments``). Of others (images, refusals) nothing is read.
     """
 
     type: str = "text"
     text: str | None = None
     thinking: str | list[ContentPart] | None = None
+    reasoning: str | None = None
+    name: str | None = None
+    input: Arguments = None
+    args: Arguments = None
+    arguments: Arguments = None
+
+
+class ToolFunction(msgspec.Struct, frozen=True):
+    """What a tool call calls."""
+
+    name: str = ""
+    arguments: Arguments = None
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call beside a message's content, as OpenAI writes it, or flat."""
+
+    function: ToolFunction | None = None
+    name: str | None = None
+    arguments: Arguments = None
+    args: Arguments = None
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A chat message. Of a list of messages the last assistant message is the completion.
+    """A chat message, or an item of a Responses output. Which counts: see ``messages``.
 
     Servers that split reasoning from answers send it as ``reasoning_content`` or ``reasoning``
     (the first that is not empty counts): it is read as the think block in front of the content.
+    Items of a Responses output say what they are by ``type``: ``message``, ``reasoning`` (with
+    ``summary`` and ``content``) or ``function_call`` (with ``name`` and ``arguments``).
     """
 
     role: str = "assistant"
     content: str | list[ContentPart] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    type: str = "message"
+    summary: list[ContentPart] | None = None
+    name: str | None = None
+    arguments: Arguments = None
 
 
 class Item(msgspec.Struct, forbid_unknown_fields=True):

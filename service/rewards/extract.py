@@ -1,167 +1,173 @@
 """From a completion to the one answer it claims, or to the reason why it claims none.
 
 The grammar is closed: ``<think>…</think> <answer>…</answer>``, one final answer that the task's
-form reads entirely (see ``forms``), and nothing that could be a second one. Whatever is ambiguous
-is invalid; nothing is searched for in prose. What tags and sections may stand where is in ``tags``,
-the rules that a profile sets in ``rules``.
+form reads entirely (``forms``), and nothing that could be a second one. Whatever is ambiguous is
+invalid; nothing is searched for in prose. What a profile may ask for instead is in ``rules``; each
+place is argued where it is read:
 
-The text is brought to NFC, never NFKC (which would turn "ｙｅｓ" and "ʸᵉˢ" into answers).
+    tags      ``answer = "tag"``, and sections that stand beside the reasoning
+    places    after-think, boxed, letter, last-line, pattern
+    fields    json, tool
+    messages  chat messages, content parts, Responses output: what of them is the completion
+    ingress   NFC, end tokens, length
 
 Reasoning that a server keeps apart (``reasoning_content``, thinking parts) becomes the think block
-in front of the answer; a tag in it is malformed, as it would be there.
-
-What the chat template writes is not the policy's doing: a leading byte-order mark and a trailing
-run of end tokens (``END_TOKENS``, letter for letter) are taken away, and blanks between tags are
+in front of the answer; a tag in it is malformed, as it would be there. Blanks between tags are
 Unicode's.
 
 Limits: a completion longer than ``max_chars`` is refused unread, so that the work per item is
-bounded; it is linear below that.
+bounded; it is linear below that. Calls that a model writes as text (``<tool_call>``) are text.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from service.rewards.contradiction import contradicts
-from service.rewards.core import Answer, ContentPart, Item, Message, Reason
+from service.rewards.core import Answer, Item, Reason
+from service.rewards.fields import in_calls, in_json
 from service.rewards.forms import Form
-from service.rewards.rules import Extraction, ends_of
-from service.rewards.tags import LOOSE, TAG, TIDY, Sections, cut, fault_of_tags, marks_for, plain
+from service.rewards.ingress import END_TOKENS, composed, without_end_tokens
+from service.rewards.messages import calls_of, said, text_of
+from service.rewards.places import (
+    Place,
+    after_think,
+    boxed,
+    by_pattern,
+    hides,
+    last_line,
+    letter,
+)
+from service.rewards.probability import Probability
+from service.rewards.rules import Extraction, Method, ends_of
+from service.rewards.tags import (
+    LOOSE,
+    TAG,
+    TIDY,
+    Sections,
+    cut,
+    fault_of_tags,
+    fault_of_think,
+    marks_for,
+    plain,
+)
 from service.rewards.vocabulary import Vocabulary
 from service.rewards.words import count_words
 
 __all__ = ["END_TOKENS", "TAG", "Extraction", "read", "said", "text_of"]
 
-END_TOKENS: Final = ("<|im_end|>", "<|endoftext|>", "</s>", "<|eot_id|>")
-"""How chat templates end an answer (Qwen, GPT, Llama 2, Llama 3), where they are decoded too."""
 _LETTER: Final = re.compile(r"[^\W_]")
-_MARKS: Final = 30
-"""Combining marks in a row (Unicode's Stream-Safe limit): CPython sorts longer runs in quadratic
-time, 0.8 s for 32,000 characters."""
-_NO_WORDS: Final = re.compile(rf"[^\w\0-\u02ff]{{{_MARKS + 1},}}")
-"""Where such runs can be: no combining mark is a letter or a digit."""
+_PLACES: Final[Mapping[Method, Callable[[str, str, Extraction, Form], Place]]] = {
+    "after-think": after_think,
+    "boxed": boxed,
+    "letter": letter,
+    "last-line": last_line,
+    "pattern": by_pattern,
+}
 
 
 def read(item: Item, rules: Extraction, form: Form) -> Answer:
     """What the completion claims. Never raises for any text."""
     completion = item.completion
-    if isinstance(completion, str):
-        text = completion
-    else:
-        text = text_of(completion, ends_of(rules.think_tag))
+    text = completion if isinstance(completion, str) else _text(item, rules)
     if len(text) > rules.max_chars:
         return Answer(Reason.TOO_LONG)
     if text is not completion and _tags_in_reasoning(item, rules):
         return Answer(Reason.MALFORMED, text=text)
     if not text.isascii():
-        if _many_marks(text):
+        settled = composed(text.removeprefix("\ufeff"))
+        if settled is None:
             return Answer(Reason.MALFORMED)
-        text = unicodedata.normalize("NFC", text.removeprefix("\ufeff"))
-    if not text.endswith("</answer>") and text.rstrip().endswith(END_TOKENS):
-        text = _without_end_tokens(text)
+        text = settled
+    if not text.endswith("</answer>"):
+        text = without_end_tokens(text)
     if rules.max_words and count_words(text) > rules.max_words:
         return Answer(Reason.TOO_LONG, text=text)
-    if rules.pattern is not None:
-        return _by_pattern(text, rules, form)
     reason, parts, tags, sections = cut(text, rules)
     if reason is not Reason.OK:
         return Answer(reason, text=text, parts=parts)
-    if tags != TIDY and tags[:1] == ["/think"] and "think" not in tags and _prefilled(item, rules):
-        parts = ["", "think", *parts]
-        tags.insert(0, "think")
+    if tags != TIDY and "think" not in tags and _prefilled(item, rules):
+        if tags[:1] == ["/think"]:
+            parts = ["", "think", *parts]
+            tags.insert(0, "think")
+        elif rules.answer != "tag" and not tags:
+            return Answer(Reason.NO_ANSWER, text=text, parts=parts)  # it never ended its reasoning
+    if rules.answer != "tag":
+        return _elsewhere(item, text, parts, tags, sections, rules, form)
     reason = fault_of_tags(tags, parts, rules)
     if reason is not Reason.OK:
         return Answer(reason, text=text, parts=parts)
     think = parts[2] if len(parts) == 9 else " ".join(parts[2:-4:4])
     if rules.think == "required" and not (think[:1].isalpha() or _LETTER.search(think)):
         return Answer(Reason.MALFORMED, text=text, parts=parts)
-    return _claim(parts[-3], think, text, parts, sections, rules, form)
+    return _claim(parts[-3], think, "", text, parts, sections, rules, form)
 
 
-def text_of(
-    completion: Sequence[Message] | str | None, think: tuple[str, str] = ("<think>", "</think>")
-) -> str:
-    """A completion as one string: of messages, the last of the assistant's; "" where none is.
-
-    Args:
-        completion: text or messages.
-        think: how the block opens and closes in which reasoning stands that is kept apart.
-    """
-    if completion is None or isinstance(completion, str):
-        return completion or ""
-    opening, closing = think
-    return "".join(
-        f"{opening}{text}{closing}" if apart else text for apart, text in said(completion)
-    )
-
-
-def said(messages: Sequence[Message]) -> list[tuple[bool, str]]:
-    """What the last assistant message says: (whether it is reasoning kept apart, text) in turn."""
-    for message in reversed(messages):
-        if message.role == "assistant":
-            break
-    else:
-        return []
-    pieces = [(True, message.reasoning_content or message.reasoning or "")]
-    content = message.content
-    if isinstance(content, str):
-        pieces.append((False, content))
-    elif content is not None:
-        pieces += [_part(part) for part in content]
-    joined: list[tuple[bool, str]] = []
-    for apart, text in pieces:
-        if text and joined and joined[-1][0] == apart:
-            joined[-1] = (apart, joined[-1][1] + text)
-        elif text:
-            joined.append((apart, text))
-    return joined
+def _elsewhere(
+    item: Item,
+    text: str,
+    parts: Sequence[str],
+    tags: Sequence[str],
+    sections: Sections,
+    rules: Extraction,
+    form: Form,
+) -> Answer:
+    """The answer of a profile whose answers stand in no tag."""
+    reason = fault_of_think(tags, parts, rules)
+    think, rest = (parts[2], parts[4]) if len(parts) == 5 else ("", parts[0])
+    if reason is Reason.OK and rules.think == "required" and not _LETTER.search(think):
+        reason = Reason.MALFORMED
+    if reason is not Reason.OK:
+        return Answer(reason, text=text, parts=parts)
+    place = _place(item, rest, think, rules, form)
+    if place.reason is not Reason.OK:
+        return Answer(place.reason, think=think, text=text, parts=parts)
+    if rules.answer != "tool" and hides(place.prose):
+        return Answer(Reason.MALFORMED, think=think, text=text, parts=parts)
+    prose = place.prose
+    if not tags:  # no block keeps the reasoning apart
+        think, prose = prose, ""
+    return _claim(place.claimed, think, prose, text, parts, sections, rules, form)
 
 
-def _part(part: ContentPart) -> tuple[bool, str]:
-    if part.type == "thinking":
-        thinking = part.thinking
-        if isinstance(thinking, list):
-            thinking = "".join(inner.text or "" for inner in thinking)
-        return True, thinking or ""
-    return part.type == "reasoning", part.text or ""
+def _place(item: Item, rest: str, think: str, rules: Extraction, form: Form) -> Place:
+    method = rules.answer
+    field = rules.field or "answer"
+    if method == "tool":
+        completion = item.completion
+        calls = [] if completion is None or isinstance(completion, str) else calls_of(completion)
+        found = in_calls(calls, rules.tool or "", field)
+        return Place(found) if isinstance(found, Reason) else Place(Reason.OK, found, rest)
+    if method != "json":
+        return _PLACES[method](rest, think, rules, form)
+    found = in_json(rest, field)
+    if isinstance(found, Reason):
+        return Place(found)
+    if re.search(rf'"{re.escape(field)}"\s*:', think, re.IGNORECASE):
+        return Place(Reason.SEVERAL_ANSWERS)
+    return Place(Reason.OK, found)
+
+
+def _text(item: Item, rules: Extraction) -> str:
+    """Messages as one text. Where a call is the answer, reasoning counts wherever it stands."""
+    completion = item.completion
+    think = ends_of(rules.think_tag)
+    if rules.answer != "tool" or completion is None or isinstance(completion, str):
+        return text_of(completion, think)
+    pieces = said(completion)
+    apart = " ".join(text for kept, text in pieces if kept)
+    prose = "".join(text for kept, text in pieces if not kept)
+    return f"{think[0]}{apart}{think[1]}{prose}" if apart else prose
 
 
 def _tags_in_reasoning(item: Item, rules: Extraction) -> bool:
     completion = item.completion
     if completion is None or isinstance(completion, str):
         return False
-    loose = LOOSE if plain(rules) else marks_for(rules).loose
+    loose = LOOSE if plain(rules) else marks_for(rules).blocks
     return any(apart and loose.search(text) for apart, text in said(completion))
-
-
-def _without_end_tokens(text: str) -> str:
-    """``text`` up to the run of end tokens, blanks between them included, that ends it."""
-    end = len(text)
-    while end:
-        if text[end - 1].isspace():
-            end -= 1
-            continue
-        for token in END_TOKENS:
-            if text.endswith(token, 0, end):
-                end -= len(token)
-                break
-        else:
-            break
-    return text[:end]
-
-
-def _many_marks(text: str) -> bool:
-    """Whether more than ``_MARKS`` combining marks follow each other."""
-    for found in _NO_WORDS.finditer(text):
-        run = 0
-        for character in found.group():
-            run = run + 1 if unicodedata.combining(character) else 0
-            if run > _MARKS:
-                return True
-    return False
 
 
 def _prefilled(item: Item, rules: Extraction) -> bool:
@@ -170,14 +176,16 @@ def _prefilled(item: Item, rules: Extraction) -> bool:
     prompt = item.prompt
     if prompt is None:
         return False
+    think = ends_of(rules.think_tag)
     if not isinstance(prompt, str):
-        prompt = text_of(prompt)
-    return prompt[-128:].rstrip().lower().endswith(ends_of(rules.think_tag)[0].lower())
+        prompt = text_of(prompt, think)
+    return prompt[-128:].rstrip().lower().endswith(think[0].lower())
 
 
 def _claim(
     claimed: str,
     think: str,
+    prose: str,
     text: str,
     parts: Sequence[str],
     sections: Sections,
@@ -186,26 +194,20 @@ def _claim(
 ) -> Answer:
     reason, label, value = form.claim(claimed)
     contradiction = False
-    if label is not None and isinstance(form, Vocabulary):
-        contradiction = contradicts(think, label, form)
+    if label is not None:
+        contradiction = _contradicts(think, prose, label, value, form)
         if contradiction and rules.gate_contradiction:
             reason = Reason.CONTRADICTION
     return Answer(reason, label, think, text, contradiction, parts, value, claimed, sections)
 
 
-def _by_pattern(text: str, rules: Extraction, form: Form) -> Answer:
-    """The answer as the one match of the profile's expression; the reasoning is what precedes."""
-    import re2
-
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # lone surrogates: RE2 reads UTF-8
-        return Answer(Reason.MALFORMED, text=text)
-    found = None
-    for match in re2.finditer(rules.pattern, text):
-        if found is not None:
-            return Answer(Reason.SEVERAL_ANSWERS, text=text)
-        found = match
-    if found is None or found.group(1) is None:
-        return Answer(Reason.NO_ANSWER, text=text)
-    return _claim(found.group(1), text[: found.start()], text, (), (), rules, form)
+def _contradicts(think: str, prose: str, label: str, value: object, form: Form) -> bool:
+    """Whether the reasoning, or the prose before the answer, concludes another class."""
+    if isinstance(form, Probability):
+        if not isinstance(value, float) or value == 0.5:
+            return False
+        form = form.vocabulary
+        label = next(one for one in form.labels if (one == form.positive) == (value > 0.5))
+    if not isinstance(form, Vocabulary):
+        return False
+    return contradicts(think, label, form) or (prose != "" and contradicts(prose, label, form))

@@ -1,7 +1,7 @@
 """A free passage as an answer: the whole text counts, and what it says is for verifiers to judge.
 
-Nothing is closed about it but its ends. Characters that no reader sees, which split words for a
-matcher and not for the eye, are MALFORMED.
+Nothing is closed about it but its ends. What no reader sees, characters that split words for a
+matcher and not for the eye and HTML comments, is MALFORMED.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Passage:
         """The text itself."""
         if blank(text):
             return Claim(Reason.NO_ANSWER)
-        if deceptive(text):
+        if deceptive(text) or "<!--" in text:
             return Claim(Reason.MALFORMED)
         passage = text.strip(BLANKS)
         shown = " ".join(passage[: SHOWN * 5].split())

@@ -44,6 +44,8 @@ class Marks(NamedTuple):
     """Splits a text at its tags, which are the one group."""
     loose: re.Pattern[str]
     """What a reader may take for one of them."""
+    blocks: re.Pattern[str]
+    """The same without sections, which may stand in reasoning that is kept apart."""
     names: Mapping[str, str]
     """Each tag in lower case → ``think``, ``/think``, ``answer``, ``/answer``, or a section's."""
     sections: frozenset[str]
@@ -69,23 +71,28 @@ def marks_of(tag: Tag | None, think_tag: Tag, sections: tuple[str, ...]) -> Mark
         blocks.append(("answer", tag))
     blocks += [(name, name) for name in sections]
     names = {}
-    cores = []
     for name, block in blocks:
         opening, closing = ends_of(block)
         names[opening.lower()], names[closing.lower()] = name, "/" + name
-        cores += [block] if isinstance(block, str) else [opening[1:-1], closing[1:-1]]
-    firsts = "".join(sorted({re.escape(token[0]) for token in names}))
-    words = "|".join(re.escape(core.strip("|/ ")) for core in cores)
     return Marks(
         re.compile("(" + "|".join(map(re.escape, names)) + ")", re.IGNORECASE | re.ASCII),
-        re.compile(rf"[{firsts}]{_BETWEEN}(?:{words})(?![a-z])", re.IGNORECASE),
+        _loosely([block for _, block in blocks]),
+        _loosely([block for name, block in blocks if name not in sections]),
         names,
         frozenset(name for section in sections for name in (section, "/" + section)),
     )
 
 
+def _loosely(blocks: Sequence[Tag]) -> re.Pattern[str]:
+    """What a reader may take for the ends of these blocks."""
+    tokens = [token for block in blocks for token in ends_of(block)]
+    firsts = "".join(sorted({re.escape(token[0]) for token in tokens}))
+    words = "|".join(sorted({re.escape(token[1:-1].strip("|/ ")) for token in tokens}))
+    return re.compile(rf"[{firsts}]{_BETWEEN}(?:{words})(?![a-z])", re.IGNORECASE)
+
+
 def marks_for(rules: Extraction) -> Marks:
-    """The tags that a profile's rules name."""
+    """The tags of a profile."""
     tag = rules.tag if rules.answer == "tag" else None
     return marks_of(tag, rules.think_tag, rules.sections)
 
@@ -182,4 +189,20 @@ def fault_of_tags(tags: list[str], parts: list[str], rules: Extraction) -> Reaso
     for gap in outside:
         if gap and gap.strip():
             return Reason.MALFORMED
+    return Reason.OK
+
+
+def fault_of_think(tags: Sequence[str], parts: Sequence[str], rules: Extraction) -> Reason:
+    """Whether nothing but one think block stands in front of what follows the reasoning.
+
+    Reasoning that does not end, cut off or not, leaves no answer.
+    """
+    if not tags:
+        if rules.think == "optional":
+            return Reason.OK
+        return Reason.MALFORMED if parts[0].strip() else Reason.NO_ANSWER
+    if tags == ["think"]:
+        return Reason.NO_ANSWER
+    if tags != ["think", "/think"] or parts[0].strip():
+        return Reason.MALFORMED
     return Reason.OK

@@ -15,7 +15,7 @@ OPTIONAL = Extraction(think="optional")
 RELEASED = Extraction(grammar="released", think="optional")
 PREFILLED = Extraction(prefilled_think=True)
 SHORT = Extraction(max_chars=60, max_words=6)
-BOXED = Extraction(answer="pattern", pattern=r"\\boxed\{([^}]*)\}")
+BOXED = Extraction(answer="pattern", pattern=r"\\boxed\{([^}]*)\}", think="optional")
 TWICE = "<think>a</think><think>b</think><answer>no</answer>"
 
 GRAMMAR = {
