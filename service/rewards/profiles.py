@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -200,9 +200,9 @@ class Profile:
         if self.recipe.examples:
             return {"id": "example-1", **self.recipe.examples[0].item()}
         kinds = {part.judge.truth for part in self.composition.parts}
-        return example_item(
-            self.task_types, "soft" if "soft" in kinds else "hard" if "hard" in kinds else None
-        )
+        truth: Literal["soft", "hard"] | None = "hard" if "hard" in kinds else None
+        truth = "soft" if "soft" in kinds else truth
+        return example_item(self.task_types, truth, self.recipe.extract)
 
 
 def build(name: str, recipe: Recipe, library: Library) -> Profile:
