@@ -37,6 +37,8 @@ MAX_DIGITS: Final = 50
 _GREATEST: Final = 300
 _EXACT: Final = decimal.Context(prec=80, Emax=2000, Emin=-2000)
 """Holds every sum and product of two numbers of ``MAX_DIGITS`` digits that are not far apart."""
+_PERIODIC: Final = decimal.Context(prec=17, Emax=2000, Emin=-2000)
+"""For conversions that no decimal holds: a third of an hour, joules in calories."""
 
 _SIGN: Final = r"[+\-−]"
 _POWER: Final = (
@@ -173,7 +175,8 @@ def _converted(number: Decimal, given: str, wanted: str) -> Decimal | None:
     if one is None or other is None or one.dimension != other.dimension:
         return None
     plain = _EXACT.add(_EXACT.multiply(number, one.factor), one.offset)
-    return _EXACT.divide(_EXACT.subtract(plain, other.offset), other.factor)
+    made = _EXACT.divide(_EXACT.subtract(plain, other.offset), other.factor)
+    return made if len(made.as_tuple().digits) <= MAX_DIGITS else _PERIODIC.plus(made)
 
 
 def written(number: Decimal) -> str:
