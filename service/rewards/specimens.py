@@ -1,9 +1,9 @@
 """A small library of real terms: for tests, documentation and red teams, without any download.
 
 A server looks nothing up here unless it is told to: ``as_obo`` and ``as_table`` are the texts of
-files that ``[knowledge.NAME]`` may point at. Terms, names, synonyms and annotations are those of the sources;
-each ontology is a cutting, so that a term's parent is the nearest ancestor that is in it, and a
-gene has only such annotations. Information computed from it is that of the cutting.
+files that ``[knowledge.NAME]`` may point at. Terms, names, synonyms and annotations are those of
+the sources; each ontology is a cutting, so that a term's parent is the nearest ancestor that is in
+it, and a gene has only such annotations. Information computed from it is that of the cutting.
 
 Sources: Gene Ontology and its annotations (geneontology.org, CC BY 4.0; Ashburner et al. 2000),
 Cell Ontology (CC BY 4.0; Diehl et al. 2016), Mondo (CC BY 4.0; Vasilevsky et al. 2022).
@@ -195,7 +195,7 @@ def ontologies() -> dict[str, Ontology]:
 
 
 @functools.cache
-def annotations() -> Annotations:
+def annotation_table() -> Annotations:
     """What GO says of a few genes, by symbol; UniProt accessions are other names."""
     terms_of: dict[str, frozenset[str]] = {}
     names: dict[str, str] = {}
@@ -209,7 +209,7 @@ def annotations() -> Annotations:
 def specimen_library(genes: GeneResolver | None = None) -> Library:
     """A library with knowledge ``go`` (annotated), ``cl`` and ``mondo``."""
     knowledge = {
-        name: Knowledge(name, ontology, annotations() if name == "go" else None)
+        name: Knowledge(name, ontology, annotation_table() if name == "go" else None)
         for name, ontology in ontologies().items()
     }
     return Library(genes or GeneResolver(), knowledge)
@@ -226,7 +226,7 @@ def as_obo(name: str) -> str:
 
 def as_table() -> str:
     """The annotations as a table of gene and term."""
-    rows = annotations().terms_of.items()
+    rows = annotation_table().terms_of.items()
     return "".join(f"{gene}\t{term}\n" for gene, terms in rows for term in sorted(terms))
 
 

@@ -15,10 +15,15 @@ from service.rewards.verifiers.judge import Judge
 
 VERIFIERS: Final[Mapping[str, str]] = {
     "answer": "service.rewards.verifiers.answer:AnswerJudge",
+    "brevity": "service.rewards.verifiers.brevity:BrevityJudge",
     "checkpoints": "service.rewards.verifiers.checkpoints:CheckpointsJudge",
     "contradiction": "service.rewards.verifiers.contradiction:ContradictionJudge",
+    "ether0": "service.rewards.verifiers.ether0:Ether0Judge",
     "format": "service.rewards.verifiers.format:FormatJudge",
+    "gene_function": "service.rewards.verifiers.gene_function:GeneFunctionJudge",
+    "label": "service.rewards.verifiers.label:LabelJudge",
     "label_list": "service.rewards.verifiers.label_list:LabelListJudge",
+    "label_set": "service.rewards.verifiers.label_set:LabelSetJudge",
     "mention": "service.rewards.verifiers.mention:MentionJudge",
     "molecule.constraints": "service.rewards.verifiers.molecule_constraints:MoleculeConstraintsJudge",
     "molecule.equal": "service.rewards.verifiers.molecule_equal:MoleculeEqualJudge",
@@ -28,6 +33,7 @@ VERIFIERS: Final[Mapping[str, str]] = {
     "pair": "service.rewards.verifiers.pair:PairJudge",
     "perturbation": "service.rewards.verifiers.perturbation:PerturbationJudge",
     "ranking": "service.rewards.verifiers.ranking:RankingJudge",
+    "text": "service.rewards.verifiers.text:TextJudge",
 }
 
 

@@ -1,0 +1,88 @@
+"""How far a set of answered names holds against the true set: plain, and along an ontology.
+
+Plain, with A the answer and T the truth: precision |A∩T|/|A|, recall |A∩T|/|T|, F1 their harmonic
+mean, Jaccard |A∩T|/|A∪T|.
+
+Along an ontology a term asserts itself and its ancestors (true path rule), each weighing its
+information (``Ontology.information``), roots nothing; the truth asserts T⁺, T with all ancestors:
+
+    claimed   bits of A⁺, A with all ancestors
+    right     bits of R⁺, where R are the answered terms that lie in T⁺
+    precision = right/claimed, recall = right/bits of T⁺
+
+after the weighted precision and recall of Clark & Radivojac 2013 (Bioinformatics 29:i53), which
+CAFA uses. The departure is R: there, a wrong term earns the ancestors it shares with the truth,
+so that spraying siblings raises recall (an unrelated term .18, three generic ones .84 in public
+code). Here a wrong term asserts nothing that is right; who knows the ancestor only may answer the
+ancestor. Hence the theorem that tests check: adding a term outside T⁺ never raises any measure, as
+it leaves ``right`` as it is and can only raise ``claimed``. A name that is no term claims as many
+bits as the most informative term.
+
+F_max (Radivojac et al. 2013, Nature Methods 10:221, for one item) is the best F1 over all
+thresholds on the scores that the answer states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from worldmodels.ontology import Ontology
+
+Measure = Literal["precision", "recall", "f1", "jaccard", "f_max"]
+
+
+class Overlap(NamedTuple):
+    """Sizes, or bits, of an answer, of the truth and of what is right."""
+
+    right: float
+    claimed: float
+    true: float
+
+    def measure(self, name: Measure) -> float:
+        """The figure of that name, in [0, 1]; 0 where nothing was claimed."""
+        if self.right <= 0.0:
+            return 0.0
+        if name == "precision":
+            return min(self.right / self.claimed, 1.0)
+        if name == "recall":
+            return min(self.right / self.true, 1.0)
+        if name == "jaccard":
+            return min(self.right / (self.claimed + self.true - self.right), 1.0)
+        return min(2.0 * self.right / (self.claimed + self.true), 1.0)
+
+
+class Propagation(NamedTuple):
+    """An ontology and how much each term says."""
+
+    ontology: Ontology
+    information: Mapping[str, float]
+    stranger: float
+    """Bits that a name outside the ontology claims."""
+
+    def overlap(self, answered: Iterable[str | None], true: Iterable[str]) -> Overlap:
+        """Bits of both sets and of what is right.
+
+        Args:
+            answered: ids, None for each name that is no term.
+            true: ids.
+        """
+        known = list(answered)
+        terms = {term for term in known if term is not None}
+        truth = self.ontology.propagated(true)
+        claimed = self.ontology.propagated(terms)
+        right = self.ontology.propagated(terms & truth)
+        strangers = sum(term is None for term in known)
+        return Overlap(
+            self.bits(right), self.bits(claimed) + strangers * self.stranger, self.bits(truth)
+        )
+
+    def bits(self, terms: Iterable[str]) -> float:
+        """Information of a set that holds its ancestors. The order of summation is fixed."""
+        return sum(sorted([self.information[term] for term in terms]))
+
+
+def plain(answered: Iterable[str], true: Iterable[str]) -> Overlap:
+    """Sizes of two sets and of what they share."""
+    a, t = set(answered), set(true)
+    return Overlap(len(a & t), len(a), len(t))

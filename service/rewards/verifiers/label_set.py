@@ -1,0 +1,153 @@
+"""A set of names against the true set: precision, recall, F1, Jaccard, plain or along an ontology.
+
+The measures are those of ``service.rewards.overlap``. From the measure a cost is taken for naming
+more than there is:
+
+    score = max(0, measure − cardinality · max(0, |A| − |T|)/|T|)
+
+so that recall cannot be had by listing everything. ``recall`` and ``f_max`` insist on such a cost:
+neither sees a wrong name by itself. For ``f_max`` each name carries a score in [0, 1]
+(``GO:0006457 0.9``; without one it counts as 1).
+
+Truth: a list of names. Along an ontology each must be a term of it (id, name or exact synonym); one
+that is not is BAD_TRUTH and not left out, since a truth with holes pays wrong figures. A truth that
+consists of roots says nothing and abstains.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from service.rewards.core import Answer, Component, Item, Reason, Verdict
+from service.rewards.errors import ProfileFault
+from service.rewards.forms import Form, normal, normal_name
+from service.rewards.library import Knowledge, Library
+from service.rewards.overlap import Measure, Propagation, plain
+from service.rewards.tasks import LabelSet
+from service.rewards.verifiers.judge import Fault, Judge
+from service.rewards.verifiers.looked_up import knowledge_of, lacks_of
+
+MAX_TRUTHS: Final = 10_000
+_SCORED: Final = re.compile(r"(.*\S)[ \t]+([01](?:\.\d{1,6})?|\.\d{1,6})", re.DOTALL)
+
+
+class LabelSetOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of a ``label_set`` component."""
+
+    measure: Measure = "f1"
+    """precision | recall | f1 | jaccard | f_max."""
+    knowledge: str | None = None
+    """Ontology along which names are propagated, as ``[knowledge.NAME]``; None: plain sets."""
+    information: Literal["annotations", "structure"] = "annotations"
+    """Where a term's information comes from: how many genes have it (structure where the knowledge
+    has no annotations), or how many terms lie below it."""
+    cardinality: Annotated[float, msgspec.Meta(ge=0.0, le=10.0)] = 0.0
+    """Cost of naming more than the truth: by so much for as many names again."""
+
+
+class LabelSetJudge(Judge):
+    """Overlap of the answered with the true set, in [0, 1]."""
+
+    Options = LabelSetOptions
+    tasks = ("label_set",)
+    truth = "hard"
+
+    def __init__(self, name: str, weight: float, options: LabelSetOptions, library: Library):
+        super().__init__(name, weight, options, library)
+        self.options = options
+        if options.measure in ("recall", "f_max") and options.cardinality == 0.0:
+            raise ProfileFault(
+                f"cardinality: {options.measure} does not see wrong names, so listing everything "
+                "would earn the most; set a cost above 0"
+            )
+        self.lacks = lacks_of(options.knowledge, library)
+        known = knowledge_of(options.knowledge, library)
+        self.along = propagation(known, options.information) if known else None
+
+    def fault(self, item: Item, form: Form) -> Fault | None:
+        """BAD_TRUTH for what is no list of names, or of names that are no terms."""
+        truth = item.truth
+        if truth is None:
+            return None
+        if not isinstance(truth, list) or not 1 <= len(truth) <= MAX_TRUTHS:
+            return Reason.BAD_TRUTH, f"truth: expected a list of 1 to {MAX_TRUTHS:,} names"
+        classes = {normal(label) for label in _classes(item)}
+        for index, name in enumerate(truth):
+            if not isinstance(name, str) or not normal_name(name):
+                return Reason.BAD_TRUTH, f"truth[{index}]: expected a name, got {name!r:.80}"
+            if classes and normal(name) not in classes:
+                return Reason.BAD_TRUTH, f"truth[{index}]: {name!r:.80} is none of task.classes"
+            if self.along is not None and self.along.ontology.resolve(normal_name(name)) is None:
+                where = f"knowledge {self.options.knowledge!r}"
+                return (
+                    Reason.BAD_TRUTH,
+                    f"truth[{index}]: {name!r:.80} is no term of {where}; correct it, or load the "
+                    "release that the truth is of",
+                )
+        return None
+
+    def score(self, item: Item, answer: Answer, verdicts: tuple[Verdict, ...]) -> Component:
+        """The measure less the cost of cardinality."""
+        truth = item.truth
+        if not isinstance(truth, list):
+            return self.missing(Reason.NO_TRUTH)
+        true = {normal_name(name) for name in truth}
+        if self.along is not None and not self._says_something(true):
+            return self.missing(Reason.NO_TRUTH)
+        value = answer.value
+        written = value if isinstance(value, tuple) else (answer.claimed,)
+        names = _scored(written) if self.options.measure == "f_max" else dict.fromkeys(written, 1.0)
+        thresholds = sorted(set(names.values()))
+        score = max(
+            [
+                self._measure([n for n, s in names.items() if s >= least], true)
+                for least in thresholds
+            ],
+            default=0.0,
+        )
+        surplus = max(0, len(names) - len(true)) / len(true)
+        score = max(0.0, score - self.options.cardinality * surplus)
+        return Component(self.name, score, self.weight)
+
+    def _measure(self, names: Iterable[str], true: set[str]) -> float:
+        answered = [normal_name(name) for name in names]
+        if self.along is None:
+            return plain(answered, true).measure(self.options.measure)
+        resolve = self.along.ontology.resolve
+        terms = [term for name in true if (term := resolve(name)) is not None]
+        return self.along.overlap([resolve(name) for name in answered], terms).measure(
+            self.options.measure
+        )
+
+    def _says_something(self, true: set[str]) -> bool:
+        """Whether the truth holds a term besides roots."""
+        assert self.along is not None
+        ontology = self.along.ontology
+        return any(ontology.resolve(name) not in ontology.roots for name in true)
+
+
+def propagation(known: Knowledge, information: str) -> Propagation:
+    """An ontology with the information of its terms, as a profile wants it."""
+    annotations = known.annotations if information == "annotations" else None
+    bits = known.ontology.information(annotations)
+    return Propagation(known.ontology, bits, max(bits.values()))
+
+
+def _scored(names: Iterable[str]) -> dict[str, float]:
+    """Names with the scores that the answer states; the first score of a name counts."""
+    found: dict[str, float] = {}
+    for name in names:
+        match = _SCORED.fullmatch(name)
+        score = float(match[2]) if match else 1.0
+        if match and score <= 1.0:
+            name = match[1]
+        found.setdefault(name, min(score, 1.0))
+    return found
+
+
+def _classes(item: Item) -> list[str]:
+    return item.task.classes if isinstance(item.task, LabelSet) else []
