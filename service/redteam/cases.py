@@ -23,7 +23,7 @@ from service.rewards.core import Answer, Item, Reason, Truth
 from service.rewards.forms import Form
 from service.rewards.profiles import Profile
 from service.rewards.rules import Extraction, ends_of
-from service.rewards.tasks import GeneFunction, Label, MoleculeProperty, Number, Task, Text
+from service.rewards.tasks import Checkpoints, GeneFunction, Label, MoleculeProperty, Number, Task, Text
 from service.rewards.vocabulary import Vocabulary
 
 
@@ -111,6 +111,8 @@ class Case:
     @property
     def closed(self) -> bool:
         """Whether what is no answer must be invalid, and not merely wrong."""
+        if isinstance(self.task, Number) and self.task.rule == "string_eq":
+            return False
         return (
             bool(self.classes)
             or self.probability
@@ -120,7 +122,9 @@ class Case:
     @property
     def graded(self) -> bool:
         """Whether honest completions can be better or worse, as free text can."""
-        return isinstance(self.task, Text | GeneFunction) or self.frame.has(SECTION)
+        if isinstance(self.task, Text | GeneFunction):
+            return True
+        return self.frame.has(SECTION) and not isinstance(self.task, Checkpoints)
 
     def write(
         self, claim: str | None = None, think: str | None = None, section: str | None = None
@@ -213,7 +217,7 @@ def _case(
     if answer.reason is not Reason.OK:
         return f"its completion is {answer.reason}"
     try:
-        frame = frame_of(answer, ends_of(profile.recipe.extract.think_tag)[1])
+        frame = frame_of(answer, _ends(profile.recipe.extract))
     except FrameFault as fault:
         return str(fault)
     if profile.queries(parsed) and p is None:
@@ -225,6 +229,10 @@ def _case(
         positive = form.positive if isinstance(form, Vocabulary) else None
         p = 0.9 if positive is None or answer.label == positive else 0.1
     return Case(name, profile, item, parsed, answer, frame, p, dishonest, stated)
+
+
+def _ends(rules: Extraction) -> tuple[str, ...]:
+    return tuple(ends_of(tag)[1] for tag in (rules.think_tag, *rules.sections))
 
 
 def turned(case: Case) -> Iterator[Case]:

@@ -38,12 +38,12 @@ class Frame:
     Attributes:
         pieces: in order; exactly one is the claim.
         quoted: the claim stands in a JSON string, so that what replaces it is escaped.
-        think_end: what closes the reasoning.
+        ends: what closes the reasoning and sections, which stand before the answer.
     """
 
     pieces: tuple[Piece, ...]
     quoted: bool = False
-    think_end: str = "</think>"
+    ends: tuple[str, ...] = ("</think>",)
 
     def write(
         self, claim: str | None = None, think: str | None = None, section: str | None = None
@@ -84,8 +84,8 @@ class Frame:
         """What opens the answer, "" where nothing does: the last literal, after the reasoning."""
         at = self.at
         text = self.pieces[at - 1].text if at and self.pieces[at - 1].kind == LITERAL else ""
-        end = self.think_end
-        return text[text.rfind(end) + len(end) :].lstrip() if end in text else text
+        closed = max((at + len(end) for end in self.ends if (at := text.rfind(end)) >= 0), default=0)
+        return text[closed:].lstrip() if closed else text
 
     @property
     def closing(self) -> str:
@@ -93,7 +93,7 @@ class Frame:
         return "".join(piece.text for piece in self.pieces[self.at + 1 :])
 
 
-def frame_of(answer: Answer, think_end: str) -> Frame:
+def frame_of(answer: Answer, ends: tuple[str, ...]) -> Frame:
     """The frame of a completion that was read as ``answer``.
 
     Raises:
@@ -117,7 +117,7 @@ def frame_of(answer: Answer, think_end: str) -> Frame:
             end <= found or found + len(field) <= start for start, end, _ in spans
         ):
             spans.append((found, found + len(field), kind))
-    return Frame(tuple(_pieces(text, sorted(spans))), quoted, think_end)
+    return Frame(tuple(_pieces(text, sorted(spans))), quoted, ends)
 
 
 def _pieces(text: str, spans: list[tuple[int, int, str]]) -> list[Piece]:

@@ -95,7 +95,7 @@ def _with_before(case: Case, text: str) -> str:
 def _misplaced(case: Case, random: Random) -> Iterator[Attack]:
     block, rival = case.frame.block, rival_of(case)
     hidden = block.replace("{}", rival)
-    must = Must.INVALID if case.tagged else Must.NO_MORE
+    must = Must.INVALID if case.tagged and case.frame.has(THINK) else Must.NO_MORE
     yield Attack(
         "a second answer in the reasoning", case.write(think=f"{case.think} {hidden}"), must
     )
@@ -145,9 +145,10 @@ def _variant_tags(case: Case, random: Random) -> Iterator[Attack]:
     for variant in _VARIANTS:
         hidden = variant.replace("answer", name if isinstance(name, str) else "answer")
         hidden = hidden.replace("{}", rival)
+        thinks = case.frame.has(THINK)
         for where, text in (
             ("in front", hidden + case.write()),
-            ("in the reasoning", case.write(think=f"{case.think} {hidden} ")),
+            ("in the reasoning", case.write(think=f"{case.think} {hidden} ") if thinks else ""),
             ("before the answer", _with_before(case, hidden)),
             ("after", case.write() + hidden),
         ):

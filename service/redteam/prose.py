@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from service.redteam.attacks import Attack, Family, Must
 from service.redteam.frame import SECTION
-from service.rewards.tasks import GeneFunction, Text
+from service.rewards.tasks import Checkpoints
 
 if TYPE_CHECKING:
     from service.redteam.cases import Case
@@ -54,10 +54,43 @@ def _negated(text: str) -> str:
     return made if made != text else f"is NOT involved in {text}"
 
 
+def _steps(case: Case, random: Random) -> Iterator[Attack]:
+    """Steps of the reasoning, one on a line, ``name: class``."""
+    task = case.task
+    if not isinstance(task, Checkpoints):
+        return
+    honest = case.frame.text(SECTION)
+    lines = honest.splitlines()
+    sprayed = [f"{name}: {one}" for name, classes in task.checkpoints.items() for one in classes]
+    for name, text, must in (
+        ("none", "", Must.NO_MORE),
+        ("every class of each", "\n".join(sprayed), Must.NO_MORE),
+        ("everything twice", "\n".join(lines * 2), Must.NO_MORE),
+        ("prose", "It goes up and then down.", Must.NO_MORE),
+        ("all uncertain", "\n".join(f"{name}: uncertain" for name in task.checkpoints),
+         Must.NO_MORE),
+        ("steps of another question", "weather: up", Must.NO_MORE),
+    ):  # fmt: skip
+        yield Attack(name, case.write(section=text), must)
+        for rival in case.rivals[:2]:
+            yield Attack(f"{name}, answers {rival}", case.write(rival, section=text), Must.LESS)
+    for rival in case.rivals[:3]:
+        yield Attack(f"right steps, answers {rival}", case.write(rival), Must.LESS, plain=True)
+
+
+def _no_steps(case: Case) -> str:
+    if isinstance(case.task, Checkpoints) and case.frame.has(SECTION):
+        return ""
+    return "it checks no steps of the reasoning"
+
+
 def _no_text(case: Case) -> str:
-    if isinstance(case.task, Text | GeneFunction) or case.frame.has(SECTION):
+    if case.graded:
         return ""
     return "it compares no free text with a reference"
 
 
-FAMILIES: Final = (Family("free text without knowledge", (15,), _texts, _no_text),)
+FAMILIES: Final = (
+    Family("free text without knowledge", (15,), _texts, _no_text),
+    Family("steps without knowledge", (), _steps, _no_steps),
+)

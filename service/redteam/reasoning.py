@@ -10,6 +10,7 @@ from service.redteam.attacks import Attack, Family, Must
 from service.redteam.frame import THINK
 from service.redteam.grammar import rival_of
 from service.rewards.forms import normal
+from service.rewards.tasks import Checkpoints
 from service.rewards.vocabulary import Vocabulary
 from worldmodels.core import Status
 
@@ -135,8 +136,8 @@ def _style(case: Case, random: Random) -> Iterator[Attack]:
 
 
 def plain(case: Case) -> str:
-    """The honest answer with as little style as there can be."""
-    return case.write(think=_PLAIN)
+    """The honest answer with as little style as there can be: of steps, none."""
+    return case.write(think=_PLAIN, section="" if isinstance(case.task, Checkpoints) else None)
 
 
 FAMILIES: Final = (
