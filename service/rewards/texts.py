@@ -18,6 +18,7 @@ says "the contrary of the following holds" in a sentence of its own is not found
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ _NEGATED: Final = re.compile(
     r"contrary|irrelevant|myth)\b|n['’]t\b",
     re.IGNORECASE,
 )
+_BEYOND: Final = re.compile(r"[^\x00-\x7f]")
 _NOTHING: Final = "-"  # a word that no text has: hyphens part words
 BOILERPLATE: Final = (
     "This gene encodes a protein that plays an important role in various cellular processes.",
@@ -51,6 +53,11 @@ BOILERPLATE: Final = (
 def words(text: str) -> list[str]:
     """The words that count, before stemming; to measure length."""
     return _WORDS.findall(text.lower())
+
+
+def plain(text: str) -> str:
+    """A text as it is compared: ASCII, so that it travels whatever the policy wrote."""
+    return text if text.isascii() else _BEYOND.sub(" ", text.replace("\u2019", "'"))
 
 
 def corrected(
@@ -125,7 +132,8 @@ def _f_measure(measure: Measure) -> Callable[[str, str], float]:
     """ROUGE of (reference, text), polarity heeded."""
     from rouge_score import rouge_scorer, tokenizers
 
-    stems = tokenizers.DefaultTokenizer(use_stemmer=True).tokenize
+    tokenize = tokenizers.DefaultTokenizer(use_stemmer=True).tokenize
+    stems = functools.lru_cache(maxsize=4096)(lambda text: tuple(tokenize(text)))
     scorer = rouge_scorer.RougeScorer([measure], tokenizer=_AsTheyStand())
 
     def figure(reference: str, text: str) -> float:
@@ -142,20 +150,25 @@ class _AsTheyStand:
         return text.split()
 
 
-def _polarised(text: str, reference: str, stems: Callable[[str], list[str]]) -> list[str]:
+def _polarised(text: str, reference: str, stems: Callable[[str], tuple[str, ...]]) -> list[str]:
     """The stems of a text, those of sentences with the wrong polarity blanked out."""
-    known = [(Counter(stems(one)), negated(one)) for one in _SENTENCES.split(reference)]
+    denied: list[bool] = []
+    holders: dict[str, dict[int, int]] = {}  # stem → sentence of the reference → how often
+    for place, sentence in enumerate(_SENTENCES.split(reference)):
+        denied.append(negated(sentence))
+        for stem, count in Counter(stems(sentence)).items():
+            holders.setdefault(stem, {})[place] = count
     found: list[str] = []
     for sentence in _SENTENCES.split(text):
         mine = stems(sentence)
-        if all(denied == negated(sentence) for _, denied in known):
-            found += mine
-            continue
-        bag = Counter(mine)
-        shared = [((bag & other).total(), denied) for other, denied in known]
-        most = max([count for count, _ in shared], default=0)
-        polarities = {denied for count, denied in shared if count == most}
-        turned = most > 0 and negated(sentence) not in polarities
+        shared: Counter[int] = Counter()
+        if any(one != negated(sentence) for one in set(denied)):
+            for stem, count in Counter(mine).items():
+                for place, others in holders.get(stem, {}).items():
+                    shared[place] += min(count, others)
+        most = max(shared.values(), default=0)
+        polarities = {denied[place] for place, count in shared.items() if count == most}
+        turned = bool(polarities) and negated(sentence) not in polarities
         found += [_NOTHING] * len(mine) if turned else mine
     return found
 

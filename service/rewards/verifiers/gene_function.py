@@ -43,7 +43,7 @@ from service.rewards.errors import ProfileFault
 from service.rewards.forms import Form
 from service.rewards.library import Library
 from service.rewards.tasks import GeneFunction
-from service.rewards.texts import above, within
+from service.rewards.texts import above, plain, within
 from service.rewards.verifiers.judge import Fault, Judge
 from service.rewards.verifiers.looked_up import knowledge_of, lacks_of
 from service.rewards.verifiers.mention import names_of
@@ -110,9 +110,9 @@ class GeneFunctionJudge(Judge):
             return None
         aspect = self._aspect(item)
         known = self._known
-        nothing = (known.reference(known.common(aspect)),)
+        nothing = (plain(known.reference(known.common(aspect))),)
         rows = tuple(
-            (text, known.reference(known.terms(symbol, aspect)), nothing)
+            (plain(text), plain(known.reference(known.terms(symbol, aspect))), nothing)
             for symbol, text in self._texts(item, answer, aspect)
         )
         if not rows:

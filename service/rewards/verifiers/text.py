@@ -20,7 +20,7 @@ from service.rewards.core import Answer, Component, Finding, Item, Reason, Verdi
 from service.rewards.errors import ProfileFault
 from service.rewards.forms import Form
 from service.rewards.library import Library
-from service.rewards.texts import MOST, Measure, words
+from service.rewards.texts import MOST, Measure, plain, words
 from service.rewards.verifiers.judge import Fault, Judge
 
 MAX_REFERENCES: Final = 10
@@ -81,7 +81,7 @@ class TextJudge(Judge):
         truth = item.truth
         if truth is None:
             return None
-        references = tuple(truth) if isinstance(truth, list) else (truth,)
+        references = truth if isinstance(truth, list) else [str(truth)]
         question = getattr(item.task, "question", "")
         echo = (question,) if question and len(words(question)) <= MOST else ()
         options = self.options
@@ -89,9 +89,9 @@ class TextJudge(Judge):
             "service.rewards.texts:corrected",
             (
                 options.measure,
-                answer.claimed,
-                references,
-                (*options.boilerplate, *echo),
+                plain(answer.claimed),
+                tuple(plain(one) for one in references),
+                tuple(plain(one) for one in (*options.boilerplate, *echo)),
                 options.longest,
             ),
         )
