@@ -2,8 +2,7 @@
 
 Numbers stay doubles. What the protobuf cannot say is a ``BadItem`` (a task field that no task
 type has), never dropped in silence; a truth of a form without a field of its own travels as JSON
-text. Limits: of content parts text and reasoning travel, the reasoning in front; of a prompt of
-messages only what the assistant has begun (a prefilled ``<think>``).
+text, and so does a message that is more than text.
 """
 
 from __future__ import annotations
@@ -21,6 +20,8 @@ from softverifier.rewards import Component, Malformed, Prediction, Reward, check
 
 ITEM_FIELDS: Final = tuple(field.name for field in fields(Item))
 _TEXTS: Final = ("type", "gene", "cell_line", "context", "question")
+_PLAIN: Final = frozenset({"role", "content", "reasoning_content", "reasoning"})
+"""Fields of messages that are fields of the protobuf too."""
 _IN_JSON: Final = frozenset(
     {
         "aspect", "options", "most", "length", "unique", "unit", "rule", "tolerance", "candidates",
@@ -61,8 +62,12 @@ def _item(found: Mapping[str, Any]) -> pb.Item:
     if isinstance(completion, str):
         made.completion = completion
     else:
-        made.completion_messages.extend(_message(message) for message in completion)
-    made.prompt = _prompt(found.get("prompt", ""))
+        made.completion_messages.extend(_messages(completion, "completion"))
+    prompt = found.get("prompt", "")
+    if isinstance(prompt, str):
+        made.prompt = prompt
+    else:
+        made.prompt_messages.extend(_messages(prompt, "prompt"))
     if "task" in found:
         made.task.CopyFrom(_task(found["task"]))
     if "truth" in found:
@@ -83,58 +88,22 @@ def _label(found: Mapping[str, Any], name: str) -> str:
     return str(value)
 
 
+def _messages(messages: object, name: str) -> list[pb.Message]:
+    if not isinstance(messages, Sequence):
+        raise BadItem(f"item.{name} is {type(messages).__name__}, expected text or messages")
+    return [_message(message) for message in messages]
+
+
 def _message(message: object) -> pb.Message:
+    """Plain messages in fields of their own, all others as the JSON that HTTP sends."""
     if not isinstance(message, Mapping):
         raise BadItem(f"a message is {type(message).__name__}, expected role and content")
-    return pb.Message(
-        role=message.get("role", "assistant"),
-        content=_content(message),
-        reasoning=message.get("reasoning_content") or message.get("reasoning") or _thought(message),
-    )
-
-
-def _content(message: Mapping[str, Any]) -> str:
-    content = message.get("content")
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    return "".join(
-        part.get("text") or ""
-        for part in content
-        if isinstance(part, Mapping) and part.get("type") not in ("reasoning", "thinking")
-    )
-
-
-def _thought(message: Mapping[str, Any]) -> str:
-    """Reasoning that stands in parts of its own."""
-    content = message.get("content")
-    if content is None or isinstance(content, str):
-        return ""
-    parts = [part for part in content if isinstance(part, Mapping)]
-    return "".join(
-        _thinking(part.get("thinking"))
-        if part.get("type") == "thinking"
-        else part.get("text") or ""
-        for part in parts
-        if part.get("type") in ("reasoning", "thinking")
-    )
-
-
-def _thinking(thinking: object) -> str:
-    if isinstance(thinking, Sequence) and not isinstance(thinking, str):
-        return "".join(inner.get("text") or "" for inner in thinking if isinstance(inner, Mapping))
-    return thinking if isinstance(thinking, str) else ""
-
-
-def _prompt(prompt: object) -> str:
-    if isinstance(prompt, str):
-        return prompt
-    if not isinstance(prompt, Sequence):
-        raise BadItem(f"item.prompt is {type(prompt).__name__}, expected text or messages")
-    # What counts of a prompt of messages is a reply that the template has already begun.
-    spoken = [m for m in prompt if isinstance(m, Mapping) and m.get("role") == "assistant"]
-    return _content(spoken[-1]) if spoken else ""
+    if message.keys() <= _PLAIN and all(isinstance(message[key], str) for key in message):
+        role = message.get("role", "assistant")
+        if role:
+            thought = message.get("reasoning_content") or message.get("reasoning")
+            return pb.Message(role=role, content=message.get("content", ""), reasoning=thought)
+    return pb.Message(json=encoded({"message": message}).decode()[len('{"message":') : -1])
 
 
 def _texts(name: str, values: object) -> list[str]:

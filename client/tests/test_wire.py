@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -67,16 +68,32 @@ def test_keywords_that_are_given_empty_are_given():
     assert not wire.item_of({"keywords": None}).has_keywords
 
 
-def test_messages_and_parts():
-    parts = [{"type": "text", "text": "<answer>"}, {"type": "image"}, {"type": "text", "text": "x"}]
-    said = [{"role": "user", "content": None}, {"role": "assistant", "content": parts}]
-    made = wire.item_of(Item(completion=said, prompt=said, id=5, group="g"))
-    assert [(m.role, m.content) for m in made.completion_messages] == [
-        ("user", ""),
-        ("assistant", "<answer>x"),
+def test_messages_of_text_have_fields_of_their_own():
+    said = [{"role": "user", "content": "q"}, {"reasoning_content": "a", "content": "b"}]
+    made = wire.item_of(Item(completion=said, prompt=said[:1], id=5, group="g"))
+    assert [(m.role, m.content, m.reasoning, m.json) for m in made.completion_messages] == [
+        ("user", "q", "", ""),
+        ("assistant", "b", "a", ""),
     ]
-    assert (made.prompt, made.id, made.group) == ("<answer>x", "5", "g")
-    assert wire.item_of({"prompt": [{"role": "user", "content": "q"}]}).prompt == ""
+    assert [(m.role, m.content) for m in made.prompt_messages] == [("user", "q")]
+    assert (made.prompt, made.id, made.group) == ("", "5", "g")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "assistant", "content": [{"type": "text", "text": "x"}, {"type": "image"}]},
+        {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f"}}]},
+        {"type": "function_call", "name": "f", "arguments": "{}"},
+        {"role": "", "content": "x"},
+        {"role": "assistant", "content": 5},
+    ],
+    ids=["parts", "tool calls", "Responses item", "no role", "wrong type"],
+)
+def test_other_messages_travel_as_json(message):
+    (made,) = wire.item_of({"completion": [message]}).completion_messages
+    assert json.loads(made.json) == message
+    assert (made.role, made.content) == ("", "")
 
 
 def test_lone_surrogates_and_numpy():
@@ -92,7 +109,7 @@ def test_lone_surrogates_and_numpy():
     [
         ("text", "an item is str"),
         ({"completoin": "a"}, "no field 'completoin'"),
-        ({"completion": 5}, "wrong type"),
+        ({"completion": 5}, "item.completion is int"),
         ({"completion": ["a"]}, "a message is str"),
         ({"id": True}, "item.id is bool"),
         ({"id": 1.5}, "item.id is float"),

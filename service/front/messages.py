@@ -33,10 +33,10 @@ def read_items(items: Sequence[pb.Item]) -> list[core.Item | BadItem]:
 def _item(item: pb.Item) -> core.Item:
     completion: str | list[core.Message] = item.completion
     if item.completion_messages:
-        completion = [
-            core.Message(m.role, m.content, reasoning_content=m.reasoning or None)
-            for m in item.completion_messages
-        ]
+        completion = _messages(item.completion_messages, "completion")
+    prompt: str | list[core.Message] | None = item.prompt or None
+    if item.prompt_messages:
+        prompt = _messages(item.prompt_messages, "prompt")
     keywords = list(item.keywords)
     return core.Item(
         completion,
@@ -45,10 +45,31 @@ def _item(item: pb.Item) -> core.Item:
         keywords if keywords or item.has_keywords else None,
         item.id or None,
         item.group or None,
-        item.prompt or None,
+        prompt,
         item.weight if item.HasField("weight") else None,
         item.split or None,
     )
+
+
+def _messages(messages: Sequence[pb.Message], field: str) -> list[core.Message]:
+    return [_message(message, f"{field}[{i}]") for i, message in enumerate(messages)]
+
+
+def _message(message: pb.Message, field: str) -> core.Message:
+    """One message; whatever is richer than text comes as the JSON that HTTP decodes."""
+    if not message.json:
+        return core.Message(
+            message.role or "assistant",
+            message.content,
+            reasoning_content=message.reasoning or None,
+        )
+    try:
+        return msgspec.json.decode(message.json, type=core.Message)
+    except msgspec.ValidationError as error:
+        what, _, path = str(error).partition(" - at `$")
+        raise msgspec.ValidationError(f"{what} - at `$.{field}{path or '`'}") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise msgspec.ValidationError(f"{error} - at `$.{field}.json`") from None
 
 
 def _task(task: pb.Task) -> Task:

@@ -36,6 +36,50 @@ IN_A_PART = {
         {"type": "text", "text": "<answer>yes</answer>"},
     ],
 }
+THOUGHT = APART["reasoning_content"]
+RESPONSES = [
+    {"type": "reasoning", "summary": [{"type": "summary_text", "text": THOUGHT}]},
+    {
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": "<answer>yes</answer>", "annotations": []}],
+    },
+]
+CALL = {"type": "function", "function": {"name": "reply", "arguments": '{"answer": "yes"}'}}
+BEGUN = "I doubt it.</think><answer>no</answer>"
+SHAPES: dict[str, Any] = {
+    "responses": RESPONSES,
+    "responses-without-reasoning": RESPONSES[1:],
+    "responses-after-a-tool": [
+        {"type": "function_call", "name": "look", "arguments": "{}", "call_id": "1"},
+        {"type": "function_call_output", "call_id": "1", "output": "yes"},
+        *RESPONSES,
+    ],
+    "text-before-thinking": [
+        {"content": [{"text": "<answer>yes</answer>"}, {"type": "thinking", "thinking": THOUGHT}]}
+    ],
+    "thinking-in-turn": [
+        {
+            "content": [
+                {"type": "thinking", "thinking": [{"text": "a"}]},
+                {"type": "text", "text": "<answer>"},
+                {"type": "image", "url": "x"},
+                {"type": "text", "text": "no</answer>"},
+            ]
+        }
+    ],
+    "tool-calls": [{**APART, "tool_calls": [CALL]}],
+    "content-none": [{"role": "assistant", "content": None, "tool_calls": [CALL]}],
+    "no-role": [{"content": GOOD.format("no")}],
+    "empty-role": [{"role": "", "content": GOOD.format("no")}],
+    "role-none": [{"role": None, "content": GOOD.format("no")}],
+    "content-of-a-number": [{"role": "assistant", "content": 5}],
+    "part-of-a-number": [{"role": "assistant", "content": [{"text": 5}]}],
+    "not-a-message": ["<answer>yes</answer>"],
+    "no-messages": [],
+    "surrogate": [{"content": [{"text": GOOD.format("yes\ud800")}]}],
+    "surrogate-in-plain": [{"content": GOOD.format("yes\ud800")}],
+}
 ITEMS: dict[str, Any] = {
     "yes": {"completion": GOOD.format("yes"), "task": task()},
     "no": {"completion": GOOD.format("no"), "task": task(), "id": "r1", "group": "g"},
@@ -124,6 +168,42 @@ def ask(url: str, items: list[Any], profile: str) -> list[Any]:
 def test_both_ways_give_the_same_bits(service: RunningService, item: Any) -> None:
     over_http = ask(service.http, [item], "soft")
     assert without_messages(ask(service.grpc, [item], "soft")) == without_messages(over_http)
+
+
+@pytest.mark.parametrize("completion", SHAPES.values(), ids=SHAPES)
+def test_every_shape_of_messages_arrives_both_ways(
+    service: RunningService, completion: Any
+) -> None:
+    items = [
+        {"completion": completion, "task": task()},
+        {
+            "completion": "I doubt it.</think><answer>no</answer>",
+            "prompt": completion,
+            "task": task(),
+        },
+    ]
+    over_http = ask(service.http, items, "soft")
+    assert without_messages(ask(service.grpc, items, "soft")) == without_messages(over_http)
+
+
+OPENED: dict[str, Any] = {
+    "parts": [{"role": "assistant", "content": [{"type": "text", "text": "<think>\n"}]}],
+    "thought-behind-it": [
+        {"content": [{"text": "<think>"}, {"type": "thinking", "thinking": "and so on"}]}
+    ],
+}
+
+
+@pytest.mark.parametrize("prompt", OPENED.values(), ids=OPENED)
+def test_prompts_of_messages_arrive_both_ways(service: RunningService, prompt: Any) -> None:
+    item = {
+        "completion": "I doubt it.</think><answer>no</answer>",
+        "prompt": prompt,
+        "task": task(),
+    }
+    (over_http,) = ask(service.http, [item], "soft")
+    assert without_messages(ask(service.grpc, [item], "soft")) == without_messages([over_http])
+    assert (over_http.status == "ok") == (prompt is OPENED["parts"])
 
 
 @pytest.mark.parametrize("more", RELEASED.values(), ids=RELEASED)

@@ -30,7 +30,7 @@ class Context(_message.Message):
     def __init__(self, run: _Optional[str] = ..., step: _Optional[int] = ..., split: _Optional[str] = ...) -> None: ...
 
 class Item(_message.Message):
-    __slots__ = ("id", "group", "completion", "completion_messages", "prompt", "task", "truth", "keywords", "has_keywords", "weight", "split")
+    __slots__ = ("id", "group", "completion", "completion_messages", "prompt", "task", "truth", "keywords", "has_keywords", "weight", "split", "prompt_messages")
     ID_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     COMPLETION_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,7 @@ class Item(_message.Message):
     HAS_KEYWORDS_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_MESSAGES_FIELD_NUMBER: _ClassVar[int]
     id: str
     group: str
     completion: str
@@ -53,17 +54,20 @@ class Item(_message.Message):
     has_keywords: bool
     weight: float
     split: str
-    def __init__(self, id: _Optional[str] = ..., group: _Optional[str] = ..., completion: _Optional[str] = ..., completion_messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., prompt: _Optional[str] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., truth: _Optional[_Union[Truth, _Mapping]] = ..., keywords: _Optional[_Iterable[str]] = ..., has_keywords: bool = ..., weight: _Optional[float] = ..., split: _Optional[str] = ...) -> None: ...
+    prompt_messages: _containers.RepeatedCompositeFieldContainer[Message]
+    def __init__(self, id: _Optional[str] = ..., group: _Optional[str] = ..., completion: _Optional[str] = ..., completion_messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., prompt: _Optional[str] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., truth: _Optional[_Union[Truth, _Mapping]] = ..., keywords: _Optional[_Iterable[str]] = ..., has_keywords: bool = ..., weight: _Optional[float] = ..., split: _Optional[str] = ..., prompt_messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ...) -> None: ...
 
 class Message(_message.Message):
-    __slots__ = ("role", "content", "reasoning")
+    __slots__ = ("role", "content", "reasoning", "json")
     ROLE_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     REASONING_FIELD_NUMBER: _ClassVar[int]
+    JSON_FIELD_NUMBER: _ClassVar[int]
     role: str
     content: str
     reasoning: str
-    def __init__(self, role: _Optional[str] = ..., content: _Optional[str] = ..., reasoning: _Optional[str] = ...) -> None: ...
+    json: str
+    def __init__(self, role: _Optional[str] = ..., content: _Optional[str] = ..., reasoning: _Optional[str] = ..., json: _Optional[str] = ...) -> None: ...
 
 class Task(_message.Message):
     __slots__ = ("type", "perturbation", "gene", "cell_line", "genes", "context", "classes", "question", "synonyms", "json")
