@@ -37,31 +37,39 @@ def count(molecule: Mol) -> int:
 
 
 def parent(molecule: Mol) -> Mol:
-    """The one fragment that is no counter-ion, neutralised; of a salt of counter-ions, itself.
+    """The one fragment that is no counter-ion, neutralised.
 
     Raises:
         Unreadable: several such fragments, or too many counter-ions.
     """
-    from rdkit import Chem
     from rdkit.Chem.MolStandardize import rdMolStandardize
 
+    return rdMolStandardize.Uncharger().uncharge(bare(molecule))
+
+
+def bare(molecule: Mol) -> Mol:
+    """The one fragment that is no counter-ion; what consists of counter-ions only, as it stands.
+
+    Raises:
+        Unreadable: as ``parent``.
+    """
+    from rdkit import Chem
+
     pieces = Chem.GetMolFrags(molecule, asMols=True)
-    neutral = rdMolStandardize.Uncharger()
     if len(pieces) == 1:
-        return neutral.uncharge(molecule)
+        return molecule
     if len(pieces) > MAX_COUNTER_IONS + 1:
         raise Unreadable(f"{len(pieces)} fragments: more than a salt has")
-    left = [
-        piece
-        for piece in pieces
-        if not _counter_ion(piece) and not _counter_ion(neutral.uncharge(piece))
-    ]
+    left = [piece for piece in pieces if not _counter_ion(piece)]
     if len(left) > 1:
         raise Unreadable("several molecules, and not one with counter-ions")
-    return neutral.uncharge(left[0] if left else molecule)
+    return left[0] if left else molecule
 
 
 def _counter_ion(piece: Mol) -> bool:
     from rdkit import Chem
+    from rdkit.Chem.MolStandardize import rdMolStandardize
 
-    return Chem.MolToSmiles(piece, isomericSmiles=False) in COUNTER_IONS
+    neutral = rdMolStandardize.Uncharger().uncharge(piece)
+    forms = (Chem.MolToSmiles(form, isomericSmiles=False) for form in (piece, neutral))
+    return any(form in COUNTER_IONS for form in forms)

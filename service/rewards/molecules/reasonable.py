@@ -97,7 +97,7 @@ def _strange_elements(molecule: Mol) -> bool:
 def _hardly_carbon(molecule: Mol) -> bool:
     atoms = molecule.GetNumAtoms()
     carbons = sum(atom.GetAtomicNum() == 6 for atom in molecule.GetAtoms())
-    return carbons < 1 or carbons < LEAST_CARBON_SHARE * atoms
+    return bool(carbons < 1 or carbons < LEAST_CARBON_SHARE * atoms)
 
 
 def _isotopes(molecule: Mol) -> bool:

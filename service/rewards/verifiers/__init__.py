@@ -25,7 +25,7 @@ VERIFIERS: Final[Mapping[str, str]] = {
     "label_list": "service.rewards.verifiers.label_list:LabelListJudge",
     "label_set": "service.rewards.verifiers.label_set:LabelSetJudge",
     "mention": "service.rewards.verifiers.mention:MentionJudge",
-    "molecule.constraints": "service.rewards.verifiers.molecule_constraints:MoleculeConstraintsJudge",
+    "molecule.constraints": "service.rewards.verifiers.molecule_constraints:ConstraintsJudge",
     "molecule.equal": "service.rewards.verifiers.molecule_equal:MoleculeEqualJudge",
     "molecule.property": "service.rewards.verifiers.molecule_property:MoleculePropertyJudge",
     "molecule.valid": "service.rewards.verifiers.molecule_valid:MoleculeValidJudge",

@@ -24,7 +24,7 @@ from service.rewards.verifiers.judge import Fault
 from service.rewards.verifiers.molecule import MoleculeJudge
 
 
-class MoleculeConstraintsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ConstraintsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of a ``molecule.constraints`` component."""
 
     score: Literal["all", "share"] = "all"
@@ -37,14 +37,14 @@ class MoleculeConstraintsOptions(msgspec.Struct, frozen=True, forbid_unknown_fie
     """Heavy atoms of a design."""
 
 
-class MoleculeConstraintsJudge(MoleculeJudge):
+class ConstraintsJudge(MoleculeJudge):
     """1 for a molecule that could be made and meets every constraint."""
 
-    Options = MoleculeConstraintsOptions
+    Options = ConstraintsOptions
     tasks = ("molecule.constraints",)
 
     def __init__(
-        self, name: str, weight: float, options: MoleculeConstraintsOptions, library: Library
+        self, name: str, weight: float, options: ConstraintsOptions, library: Library
     ):
         super().__init__(name, weight, options, library)
         if options.least_atoms > options.most_atoms:
