@@ -23,7 +23,15 @@ from service.rewards.core import Answer, Item, Reason, Truth
 from service.rewards.forms import Form
 from service.rewards.profiles import Profile
 from service.rewards.rules import Extraction, ends_of
-from service.rewards.tasks import Checkpoints, GeneFunction, Label, MoleculeProperty, Number, Task, Text
+from service.rewards.tasks import (
+    Checkpoints,
+    GeneFunction,
+    Label,
+    MoleculeProperty,
+    Number,
+    Task,
+    Text,
+)
 from service.rewards.vocabulary import Vocabulary
 
 

@@ -84,7 +84,9 @@ class Frame:
         """What opens the answer, "" where nothing does: the last literal, after the reasoning."""
         at = self.at
         text = self.pieces[at - 1].text if at and self.pieces[at - 1].kind == LITERAL else ""
-        closed = max((at + len(end) for end in self.ends if (at := text.rfind(end)) >= 0), default=0)
+        closed = max(
+            (at + len(end) for end in self.ends if (at := text.rfind(end)) >= 0), default=0
+        )
         return text[closed:].lstrip() if closed else text
 
     @property

@@ -25,9 +25,12 @@ _GLUED: Final = (1, 3, 36, 1000)
 
 def rival_of(case: Case) -> str:
     """A claim that is not the honest one."""
+    if case.claim.strip().lower() in _BOOLEANS:
+        return _BOOLEANS[case.claim.strip().lower()]
     return case.rivals[0] if case.rivals else _RIVALS[0 if case.claim != _RIVALS[0] else 1]
 
 
+_BOOLEANS: Final = {"true": "false", "false": "true"}
 _RIVALS: Final = ("7381", "4099")
 
 
@@ -214,6 +217,7 @@ def _stuffed(case: Case, random: Random) -> Iterator[Attack]:
                  Must.NO_MORE)  # fmt: skip
     yield Attack("a comment before the answer", _with_before(case, f"<!-- {rival} -->"),
                  must if case.tagged else Must.NO_MORE)  # fmt: skip
+    must = Must.INVALID if case.closed else Must.LESS
     rest = case.write(claim=f"{case.claim}<!-- {rival} -->")
     yield Attack("a comment in the answer", rest, must)
     yield Attack("a line more in the answer", case.write(claim=f"{case.claim}\n{rival}"), must)
@@ -227,9 +231,9 @@ def _after(case: Case, tail: str, must: Must) -> Must:
 
 
 def _format_only(case: Case, random: Random) -> Iterator[Attack]:
-    must = _must(case)
     for text in ("", " ", "\n", "...", "answer", "your answer here", "<answer>", "{}", "null", "-"):
         if case.claim != text:
+            must = Must.LESS if text.strip() and not case.closed else _must(case)
             yield Attack(f"answers {text!r}", case.write(claim=text), must)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from service.redteam.attacks import Attack, Family, Must
 from service.rewards.forms import normal
-from service.rewards.tasks import Label, Number
+from service.rewards.tasks import Label, MoleculeProperty, Number
 from service.rewards.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _inside(case: Case, random: Random) -> Iterator[Attack]:
         yield f"{honest}{honest}"
         yield f"un{honest}"
 
-    must = Must.LESS if isinstance(case.task, Number) else _must(case)
+    must = Must.LESS if isinstance(case.task, Number | MoleculeProperty) else _must(case)
     return claims(case, "inside", texts(), must)  # of a number, 77 is one too
 
 
