@@ -12,6 +12,7 @@ from service.redteam.arena import Outcome
 from service.redteam.attacks import Attack, Must
 from service.redteam.cases import Case
 from service.rewards.core import RETRYABLE, Reason, Result
+from service.rewards.profiles import Profile
 
 TOLERANCE: Final = 1e-6
 """Rewards are rounded to 6 decimals."""
@@ -165,26 +166,31 @@ def verdict_on(attack: Attack, case: Case, outcome: Outcome, honest: float) -> F
     if result is None:
         return Finding(attack, case.name, Verdict.CRASH, None, honest, outcome.crash)
     said = f"{result.status} {result.reason}"
-    verdict = _bounds(result, case) or _must(attack, case, result, honest)
+    if wrong := out_of_bounds(result, case.profile):
+        return Finding(attack, case.name, Verdict.UNBOUNDED, result.reward, honest, wrong)
+    verdict = _must(attack, case, result, honest)
     if verdict is Verdict.OK and outcome.seconds > SLOW_S:
         verdict, said = Verdict.SLOW, f"{outcome.seconds:.1f} s"
     return Finding(attack, case.name, verdict, result.reward, honest, said)
 
 
-def _bounds(result: Result, case: Case) -> Verdict | None:
-    """Every component in [0, 1], the reward in the profile's range."""
-    least, most = case.profile.range
+def out_of_bounds(result: Result, profile: Profile) -> str:
+    """What about a result no completion may bring about; "" where nothing is."""
+    least, most = profile.range
     for component in result.components:
         score = component.score
-        out = score is not None and not 0.0 <= score <= 1.0
-        if out or component.status == Reason.MODEL_ERROR:  # composing takes such scores out
-            return Verdict.UNBOUNDED
+        if score is not None and not 0.0 <= score <= 1.0:
+            return f"{component.name} scores {score}"
+        if component.status == Reason.MODEL_ERROR:  # composing takes scores out of range away
+            return f"{component.name} is {component.status}: its score left [0, 1]"
     reward = result.reward
+    if (reward is None) != (result.status in ("abstain", "error")):
+        return f"reward {reward} and status {result.status}"
     if reward is not None and not least - TOLERANCE <= reward <= most + TOLERANCE:
-        return Verdict.UNBOUNDED
+        return f"reward {reward} is not in [{least:g}, {most:g}]"
     if not 0.0 <= result.weight <= 1.0:
-        return Verdict.UNBOUNDED
-    return None
+        return f"weight {result.weight}"
+    return ""
 
 
 def _must(attack: Attack, case: Case, result: Result, honest: float) -> Verdict:
