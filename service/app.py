@@ -11,24 +11,27 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from service.batcher import Hosted
 from service.cache import Memory, RedisTier
 from service.errors import StartupFault
+from service.inquiry import Inquiry
 from service.metrics import Metrics
 from service.models import ServedModels
 from service.pipeline import Pipeline
 from service.requests import BadItem
-from service.rewards.core import Item, Result
-from service.rewards.library import Library
-from service.rewards.profiles import ProfileFault, load_profiles
+from service.rewards.core import Item, Result, Work
+from service.rewards.library import Knowledge, Library
+from service.rewards.profiles import Profile, ProfileFault, load_profiles
 from service.settings import Model, Settings
-from worldmodels import registry
+from service.workshop import Workshop
+from worldmodels import ontology_files, registry
 from worldmodels.core import ModelFault, WorldModel
 from worldmodels.genes import GeneResolver
 
@@ -45,7 +48,7 @@ class Service:
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def start(self) -> None:
-        """Start model threads and measure the Redis trip. Needs a running loop."""
+        """Start model threads, measure the Redis trip, warm the workshop. Needs a running loop."""
         for model in self.pipeline.models:
             model.start()
         if self.redis is not None:
@@ -54,6 +57,10 @@ class Service:
                 log.warning("Redis is away; going on without it", url=self.redis.url)
                 self.tasks.add(asyncio.create_task(self._await_redis(self.redis)))
         self.pipeline.settle()
+        rehearsals = rehearsals_of(self.pipeline.profiles.values())
+        if self.settings.work.warm and rehearsals:
+            warming = self.pipeline.workshop.warm(rehearsals)
+            self.tasks.add(asyncio.create_task(warming, name="workshop"))
 
     async def _await_redis(self, redis: RedisTier) -> None:
         """Redis was away at the start: take it into use once it answers."""
@@ -64,9 +71,10 @@ class Service:
         log.info("Redis is there", url=redis.url)
 
     async def stop(self) -> None:
-        """Stop model threads, finish writes."""
+        """Stop model threads and the processes of the workshop, finish writes."""
         for task in self.tasks:
             task.cancel()
+        await self.pipeline.workshop.stop()
         for model in self.pipeline.models:
             await model.stop()
         if self.redis is not None:
@@ -87,13 +95,15 @@ def build(
         shared: folder for the metrics of sibling workers.
 
     Raises:
-        StartupFault: a gene table, model, profile or setting is at fault; says what to do.
+        StartupFault: a gene table, ontology, model, profile or setting is at fault; says what to
+        do.
     """
     metrics = Metrics(settings.telemetry.max_runs, shared)
     try:
         genes = gene_resolver(settings)
         models = ServedModels(list(_hosted(settings, genes, metrics, report)))
-        profiles = load_profiles(settings.profiles.folder, Library(genes))
+        library = Library(genes, knowledge(settings, report))
+        profiles = load_profiles(settings.profiles.folder, library)
     except (ModelFault, ProfileFault) as fault:
         raise StartupFault(str(fault)) from fault
     for name, model in settings.profiles.models.items():
@@ -103,13 +113,17 @@ def build(
         models.named(model)
         profiles[name] = profiles[name].with_model(model)
     redis = RedisTier(settings.cache, metrics) if settings.cache.redis_url else None
+    inquiry = Inquiry(
+        models,
+        Memory(settings.cache.memory_entries),
+        redis,
+        metrics,
+        redis_always=settings.cache.redis_mode == "always",
+    )
     pipeline = Pipeline(
         profiles=profiles,
-        models=models,
-        memory=Memory(settings.cache.memory_entries),
-        redis=redis,
-        redis_always=settings.cache.redis_mode == "always",
-        metrics=metrics,
+        inquiry=inquiry,
+        workshop=Workshop(settings.work, metrics),
         limits=settings.limits,
     )
     return Service(settings, pipeline, redis)
@@ -119,6 +133,39 @@ def gene_resolver(settings: Settings) -> GeneResolver:
     """The resolver over the configured tables, or symbols as they are."""
     tables = settings.genes.tables
     return GeneResolver.from_files(tables) if tables else GeneResolver.as_they_are()
+
+
+def knowledge(
+    settings: Settings, report: Callable[[str], None] = lambda _: None
+) -> dict[str, Knowledge]:
+    """The configured ontologies with their annotations, by name.
+
+    Raises:
+        StartupFault: a file is missing or is not what it should be.
+    """
+    loaded = {}
+    for name, entry in settings.knowledge.items():
+        started = time.perf_counter()
+        try:
+            found = ontology_files.load(entry.ontology, entry.annotations, entry.relations)
+        except ModelFault as fault:
+            raise StartupFault(
+                f"knowledge.{name}: {fault}; correct [knowledge.{name}] in the settings"
+            ) from fault
+        loaded[name] = Knowledge(name, *found)
+        report(
+            f"knowledge {name}: {describe_knowledge(loaded[name])}, read in "
+            f"{time.perf_counter() - started:.1f} s"
+        )
+    return loaded
+
+
+def describe_knowledge(known: Knowledge) -> str:
+    """How much it holds."""
+    terms = f"{len(known.ontology.terms):,} terms"
+    if known.annotations is None:
+        return f"{terms}, no annotations"
+    return f"{terms}, {len(known.annotations.terms_of):,} annotated genes"
 
 
 def _hosted(
@@ -183,6 +230,18 @@ def _build_starter(folder: Path, genes: GeneResolver, report: Callable[[str], No
             f"the starter model could not be built in {folder}: {tail}\n"
             "Serve without it by setting starter.enabled = false"
         )
+
+
+def rehearsals_of(profiles: Iterable[Profile]) -> list[Work]:
+    """The works of the examples of those profiles that can be served."""
+    found: list[Work] = []
+    for profile in profiles:
+        if not profile.laborious or profile.lacks:
+            continue
+        for example in profile.recipe.examples:
+            item = msgspec.convert(example.item(), Item)
+            found += profile.works(item, profile.read(item)).values()
+    return found
 
 
 @contextlib.asynccontextmanager

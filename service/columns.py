@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from service.rewards.core import REASON_OF_STATUS, Query, Verdict
+from service.rewards.core import Query, Verdict
 from worldmodels.core import Queries, Verdicts
 
 
@@ -18,22 +18,6 @@ def columns_of(queries: Sequence[Query]) -> Queries:
         [query.object for query in queries],
         [query.context for query in queries],
     )
-
-
-def without_opinion(plan: Sequence[Query], verdicts: Mapping[Query, Verdict]) -> str:
-    """Which questions had no answer and why, for whoever reads the result."""
-    said = []
-    for query in plan:
-        verdict = verdicts[query]
-        if verdict.p is None:
-            asked = verdict.model.name if verdict.model else query.model
-            reason = verdict.reason or REASON_OF_STATUS[verdict.status]
-            context = f" in {query.context!r}" if query.context else ""
-            said.append(
-                f"{query.relation} of {query.subject!r} and {query.object!r}{context}, asked of "
-                f"{asked}: {reason}"
-            )
-    return "; ".join(said)
 
 
 def verdicts_of(rows: Sequence[Verdict]) -> Verdicts:

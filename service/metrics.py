@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from service.rewards.core import Result
+from service.rewards.core import Reason, Result
 from service.series import Exposition, Series
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-STAGES: Final = ("parse", "extract", "lookup", "model", "compose", "respond")
+STAGES: Final = ("parse", "extract", "lookup", "model", "work", "compose", "respond")
 _SECONDS: Final = (
     *(m * 10.0**e for e in range(-5, 0) for m in (1.0, 2.5, 5.0)),
     1.0,
@@ -75,7 +75,8 @@ class Metrics:
         self._cache = Series(
             "counter",
             "cache_lookups",
-            "Verdicts looked up: memory, redis, flight (computed for another request just now)",
+            "Looked up: verdicts in memory, redis, flight (computed for another request just now), "
+            "and findings of computations (work)",
             ("tier", "outcome"),
         )
         self._redis = Series(
@@ -84,6 +85,20 @@ class Metrics:
         self._faults = Series(
             "counter", "model_faults", "Failed calls of a model", ("model", "kind")
         )
+        self._work = Series(
+            "counter", "work_jobs", "Computations in own processes, by outcome", ("reason",)
+        )
+        self._work_seconds = Series(
+            "histogram", "work_seconds", "CPU time of one such computation", (), _SECONDS
+        )
+        self._work_kills = Series(
+            "counter",
+            "work_kills",
+            "Computations ended: slow (begun again with the full budget), budget, memory, hang, "
+            "death",
+            ("cause",),
+        )
+        self._work_depth = Series("gauge", "work_depth", "Computations that wait")
         every = [one for one in vars(self).values() if isinstance(one, Series)]
         self._exposition = Exposition(every, shared)
         self.save = self._exposition.save
@@ -97,13 +112,22 @@ class Metrics:
         """Observe the latency of one stage of one request."""
         self._stage.observe((stage,), seconds)
 
-    def results(self, profile: str, run: str, split: str, results: Sequence[Result]) -> None:
-        """Count items and observe the rewards of those that were scored (ok and invalid)."""
-        labels = (profile, self._run(run), split if split in _SPLITS else "other")
+    def results(
+        self, profile: str, run: str, split: str | Sequence[str], results: Sequence[Result]
+    ) -> None:
+        """Count items and observe the rewards of those that were scored (ok and invalid).
+
+        ``split`` is that of all items, or has one for each.
+        """
+        label = self._run(run)
+        one = split if isinstance(split, str) else ""
+        labels = (profile, label, one if one in _SPLITS else "other")
         items, observe = self._items, self._reward.observe
-        for result in results:
+        for i, result in enumerate(results):
             items.add((profile, result.status, result.reason))
             if result.reward is not None:
+                if split is not one:
+                    labels = (profile, label, split[i] if split[i] in _SPLITS else "other")
                 observe(labels, result.reward)
 
     def _run(self, run: str) -> str:
@@ -136,6 +160,22 @@ class Metrics:
             self._cache.add((tier, "hit"), hits)
         if misses:
             self._cache.add((tier, "miss"), misses)
+
+    def work_done(self, reason: Reason) -> None:
+        """Count a computation that was done, or given up."""
+        self._work.add((reason.value,))
+
+    def work_seconds(self, seconds: float) -> None:
+        """Observe the CPU time that a computation took."""
+        self._work_seconds.observe((), seconds)
+
+    def work_kill(self, cause: str) -> None:
+        """Count a computation that was ended: slow, budget, memory, hang, death."""
+        self._work_kills.add((cause,))
+
+    def work_depth(self, depth: int) -> None:
+        """Set the number of computations that wait."""
+        self._work_depth.set((), depth)
 
     def redis(self, event: str) -> None:
         """Count a Redis event: failure, opened, closed, dropped_write."""

@@ -59,16 +59,17 @@ class ServedModels:
         return model
 
     def candidates(self, selector: str, relation: str) -> list[Hosted]:
-        """Models that fit a selector (a name, ``family:NAME`` or ``*``) and offer the relation."""
+        """Models that fit a selector and offer the relation."""
+        return [model for model in self.fitting(selector) if relation in model.spec.relations]
+
+    def fitting(self, selector: str) -> list[Hosted]:
+        """Models that fit a selector: a name, ``family:NAME`` or ``*``."""
         family = selector.removeprefix("family:") if selector.startswith("family:") else None
         return [
             model
             for model in self
-            if relation in model.spec.relations
-            and (
-                selector == "*"
-                or (model.spec.family == family if family else model.name == selector)
-            )
+            if selector == "*"
+            or (model.spec.family == family if family else model.name == selector)
         ]
 
     def route(self, selector: str, relation: str, context: str) -> Hosted | None:

@@ -1,31 +1,33 @@
-"""The one path that every request takes: extract, plan, dedupe, cache, model, store, compose.
+"""The one path that every request takes: extract, plan, ask, carry out, compose.
 
 ``score`` and ``predict`` are called by the front ends after parsing and before responding. Only
-cache reads and models on their own thread await; with models that compute in the loop a whole
-request runs without giving the loop away. Nothing calls back upstream.
+world models on their own thread, Redis and work in other processes are awaited; a request that
+needs none of them (``waits_for``) runs without giving the loop away. Nothing calls back upstream.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
+from typing import Final
 
 from service.batcher import Hosted
-from service.cache import Key, Memory, RedisTier, Row
-from service.columns import columns_of, verdicts_of, without_opinion
+from service.columns import verdicts_of
 from service.errors import Conflict, DeadlineExceeded, NotFound, TooLarge, nearest
-from service.guard import Outcome, outcomes
+from service.inquiry import Inquiry
 from service.metrics import Metrics
 from service.models import ServedModels
+from service.remarks import unfinished, without_opinion
 from service.requests import NO_CONTEXT, BadItem, RunContext
-from service.rewards.core import Answer, Item, Query, Reason, Result, Verdict
-from service.rewards.profiles import Profile, pinned
+from service.rewards.core import Answer, Finding, Item, Query, Reason, Result, Work
+from service.rewards.profiles import NO_FINDINGS, Profile, pinned
 from service.settings import Limits
-from worldmodels.core import Queries, Status, Verdicts
+from service.workshop import Workshop
+from worldmodels.core import Queries, Verdicts
 
-_Asked = tuple[Query, Key, Hosted]
+NOTHING_DONE: Final[Mapping[int, Mapping[int, Finding]]] = {}
 
 
 class Pipeline:
@@ -33,33 +35,35 @@ class Pipeline:
 
     Args:
         profiles: recipes by name.
-        models: the served models, warmed up.
-        memory: verdicts in this process.
-        redis: the shared tier, or None.
+        inquiry: what asks the served models.
+        workshop: what carries out work.
     """
 
     def __init__(
         self,
         *,
         profiles: Mapping[str, Profile],
-        models: ServedModels,
-        memory: Memory,
-        redis: RedisTier | None,
-        redis_always: bool,
-        metrics: Metrics,
+        inquiry: Inquiry,
+        workshop: Workshop,
         limits: Limits,
     ):
         self.profiles = profiles
-        self.models = models
-        self.metrics = metrics
+        self.workshop = workshop
         self.limits = limits
         self.drained = asyncio.Event()
-        self.waits = True
-        """Whether a request may have to wait for a thread or for Redis; ``settle`` finds out."""
-        self._memory = memory
-        self._redis = redis
-        self._redis_always = redis_always
+        self._inquiry = inquiry
         self._available: dict[str, Profile] = {}
+        self._waits: dict[str, bool] = {}
+
+    @property
+    def models(self) -> ServedModels:
+        """The served models."""
+        return self._inquiry.models
+
+    @property
+    def metrics(self) -> Metrics:
+        """The series of this process."""
+        return self._inquiry.metrics
 
     @property
     def draining(self) -> bool:
@@ -67,12 +71,33 @@ class Pipeline:
         return self.drained.is_set()
 
     def settle(self) -> None:
-        """Note, once models are warm and the Redis trip is measured, whether anything waits."""
-        redis = self._redis
-        self.waits = any(
-            not model.inline or (redis is not None and self._pays(redis, model))
-            for model in self.models
-        )
+        """Find out anew what waits: models are warm now, and the Redis trip is measured."""
+        self._waits.clear()
+
+    def waits_for(self, profile: str = "", model: str = "") -> bool:
+        """Whether a request for a profile, or to a model, may have to wait for anything.
+
+        Not for what does not exist: the answer to that is known at once.
+        """
+        name = profile or model
+        known = self._waits.get(name)
+        if known is None:
+            known = self._profile_waits(profile) if profile else self._any_waits({model})
+            if len(self._waits) > 1000:  # names come from requests: do not let them pile up
+                self._waits.clear()
+            self._waits[name] = known
+        return known
+
+    def _profile_waits(self, name: str) -> bool:
+        found = self.profiles.get(pinned(name)[0])
+        if found is None:
+            return False
+        asked = {*found.models, *(selector for selector, _ in found.selectors)}
+        return bool(found.laborious) or self._any_waits(asked)
+
+    def _any_waits(self, selectors: set[str]) -> bool:
+        fit = (model for selector in selectors for model in self.models.fitting(selector))
+        return any(self._inquiry.waits_for(model) for model in fit)
 
     def drain(self) -> None:
         """Say that no new work is wanted: /readyz turns 503, streams end after their requests."""
@@ -154,22 +179,56 @@ class Pipeline:
         extracted = perf_counter()
         metrics.stage("extract", extracted - started)
 
-        verdicts = await self._verdicts(plans, deadline) if any(plans) else {}
+        verdicts = await self._inquiry.verdicts(plans, deadline) if any(plans) else {}
+        found = NOTHING_DONE
+        if profile.laborious:
+            found = await self._carry_out(profile, items, answers, faults, deadline)
         decided = perf_counter()
 
         results = [
             faults[i]
             if i in faults or isinstance(item, BadItem)
-            else profile.compose(item, answer, [verdicts[query] for query in plan])
+            else profile.compose(
+                item, answer, [verdicts[query] for query in plan], found.get(i, NO_FINDINGS)
+            )
             for i, (item, answer, plan) in enumerate(zip(items, answers, plans, strict=True))
         ]
         for result, plan in zip(results, plans, strict=True):
             if result.reward is None and result.message is None and plan:
                 result.message = without_opinion(plan, verdicts)
-        self._refuse_all_late(results, verdicts)
+        for i, findings in found.items():
+            results[i].message = results[i].message or unfinished(
+                profile, findings, self.workshop.budget_ms
+            )
+        self._refuse_all_late(results, bool(verdicts or found))
         metrics.stage("compose", perf_counter() - decided)
-        metrics.results(profile.name, context.run, context.split, results)
+        metrics.results(profile.name, context.run, splits_of(items, context), results)
         return profile, results
+
+    async def _carry_out(
+        self,
+        profile: Profile,
+        items: Sequence[Item | BadItem],
+        answers: Sequence[Answer],
+        faults: Mapping[int, Result],
+        deadline: float,
+    ) -> Mapping[int, Mapping[int, Finding]]:
+        """What came of the works of each item that has any, by the item's index."""
+        started = perf_counter()
+        plans: dict[int, dict[int, Work]] = {}
+        for i, (item, answer) in enumerate(zip(items, answers, strict=True)):
+            if i not in faults and not isinstance(item, BadItem):
+                plans[i] = profile.works(item, answer)
+        wanted = [work for plan in plans.values() for work in plan.values()]
+        if not wanted:
+            return NOTHING_DONE
+        done = await self.workshop.carry_out(wanted, deadline)
+        self.metrics.stage("work", perf_counter() - started)
+        return {
+            i: {part: done[work] for part, work in plan.items()}
+            for i, plan in plans.items()
+            if plan
+        }
 
     def _refuse_endless(self, items: Sequence[Item | BadItem]) -> None:
         """No policy writes this much: something is wrong with the caller."""
@@ -206,110 +265,10 @@ class Pipeline:
             plans.append(())
         return answers, plans, faults
 
-    async def _verdicts(
-        self, plans: Iterable[tuple[Query, ...]], deadline: float
-    ) -> dict[Query, Verdict]:
-        """Stages 4 to 8: every distinct query once, from the nearest place that knows."""
-        started = perf_counter()
-        verdicts: dict[Query, Verdict] = {}
-        missing: list[_Asked] = []
-        hits = 0
-        for query in dict.fromkeys(query for plan in plans for query in plan):
-            hosted = self.models.route(query.model, query.relation, query.context)
-            if hosted is None:
-                verdicts[query] = self._unanswerable(query)
-                continue
-            key = Key(hosted.tag, *query[1:])
-            row = self._memory.get(key)
-            if row is None:
-                missing.append((query, key, hosted))
-            else:
-                hits += 1
-                verdicts[query] = Verdict(Status.OK, *row, hosted.spec, True)
-        self.metrics.cache("memory", hits, len(missing))
-        if missing and self._redis is not None:
-            missing = await self._from_redis(self._redis, missing, verdicts)
-        looked = perf_counter()
-        self.metrics.stage("lookup", looked - started)
-        if missing:
-            await self._from_models(missing, verdicts, deadline)
-            self.metrics.stage("model", perf_counter() - looked)
-        return verdicts
-
-    def _unanswerable(self, query: Query) -> Verdict:
-        """Why no served model is asked: there is none of the kind, or none for the context."""
-        if self.models.candidates(query.model, query.relation):
-            return Verdict(Status.OUT_OF_DISTRIBUTION)
-        return Verdict(Status.MODEL_ERROR, reason=Reason.NO_MODEL)
-
-    async def _from_redis(
-        self, redis: RedisTier, missing: list[_Asked], verdicts: dict[Query, Verdict]
-    ) -> list[_Asked]:
-        """One MGET for what the models would take longer over; what is left to ask."""
-        worth = [asked for asked in missing if self._pays(redis, asked[2])]
-        if not worth:
-            return missing
-        found = await redis.get_many([key for _, key, _ in worth])
-        for query, key, hosted in worth:
-            row = found.get(key)
-            if row is not None:
-                self._memory.put(key, row)
-                verdicts[query] = Verdict(Status.OK, *row, hosted.spec, True)
-        return [asked for asked in missing if asked[0] not in verdicts]
-
-    def _pays(self, redis: RedisTier, hosted: Hosted) -> bool:
-        """A model cheaper than the Redis trip is not cached there."""
-        if self._redis_always:
-            return True
-        return redis.trip_s is not None and hosted.cost_s * 256 > redis.trip_s
-
-    async def _from_models(
-        self, missing: list[_Asked], verdicts: dict[Query, Verdict], deadline: float
-    ) -> None:
-        """One submission per model and relation; cheap models answer in place."""
-        groups: dict[tuple[str, str], list[_Asked]] = {}
-        for asked in missing:
-            groups.setdefault((asked[2].name, asked[0].relation), []).append(asked)
-        waiting = []
-        for group in groups.values():
-            hosted = group[0][2]
-            queries = columns_of([query for query, _, _ in group])
-            if hosted.inline:
-                self._store(group, outcomes(hosted.ask_now(queries)), verdicts)
-            else:
-                keys = [key for _, key, _ in group]
-                hosted.admit(keys, deadline)  # every model before any: refused work is not begun
-                waiting.append((group, keys, queries))
-        if not waiting:
-            return
-        answered = await asyncio.gather(
-            *(group[0][2].ask(keys, queries, deadline) for group, keys, queries in waiting)
-        )
-        for (group, _, _), rows in zip(waiting, answered, strict=True):
-            self._store(group, rows, verdicts)
-
-    def _store(
-        self, group: list[_Asked], rows: Sequence[Outcome], verdicts: dict[Query, Verdict]
-    ) -> None:
-        """Note the verdicts; keep those that are answers."""
-        hosted = group[0][2]
-        kept: dict[Key, Row] = {}
-        for (query, key, _), row in zip(group, rows, strict=True):
-            status, p, p0, uncertainty, raw, expired = row
-            if p is not None:
-                kept[key] = answer = Row(p, p0, uncertainty, raw)
-                self._memory.put(key, answer)
-            reason = Reason.DEADLINE if expired else None
-            verdicts[query] = Verdict(status, p, p0, uncertainty, raw, hosted.spec, False, reason)
-        if kept and self._redis is not None and self._pays(self._redis, hosted):
-            self._redis.put_soon(kept)
-
-    def _refuse_all_late(
-        self, results: Sequence[Result], verdicts: Mapping[Query, Verdict]
-    ) -> None:
+    def _refuse_all_late(self, results: Sequence[Result], waited: bool) -> None:
         """504 where the deadline left nothing to return."""
         late = [r for r in results if r.reason == Reason.DEADLINE]
-        if late and len(late) == len(results) and verdicts:
+        if late and len(late) == len(results) and waited:
             raise DeadlineExceeded(
                 "no item was answered within the deadline; allow more time or send fewer items",
                 retry_after=1.0,
@@ -334,7 +293,7 @@ class Pipeline:
             Query(model, queries.relation, *row): None
             for row in zip(queries.subjects, queries.objects, queries.contexts, strict=True)
         }
-        found = await self._verdicts([tuple(asked)], deadline)
+        found = await self._inquiry.verdicts([tuple(asked)], deadline)
         rows = [
             found[Query(model, queries.relation, *row)]
             for row in zip(queries.subjects, queries.objects, queries.contexts, strict=True)
@@ -346,3 +305,11 @@ class Pipeline:
                 retry_after=1.0,
             )
         return hosted, verdicts_of(rows)
+
+
+def splits_of(items: Sequence[Item | BadItem], context: RunContext) -> str | list[str]:
+    """The split of all items, or of each where one states its own."""
+    own = [None if isinstance(item, BadItem) else item.split for item in items]
+    if not any(own):
+        return context.split
+    return [split or context.split for split in own]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -133,6 +133,39 @@ class Cache(Section):
     """Seconds that an open breaker waits before it tries Redis again."""
 
 
+class Knowledge(Section):
+    """One ontology that profiles look up, under the name that they use (`go`, `cl`, `mondo`)."""
+
+    ontology: Path
+    """OBO file, or a table of terms and parents."""
+    annotations: list[Path] = []
+    """What genes are annotated with: GAF files, tables of gene and term, or JSON."""
+    relations: list[str] = ["is_a", "part_of"]
+    """What makes a term's parent."""
+
+
+def _processes() -> int:
+    """Two where there are two cores: work is rare beside the rest."""
+    return min(2, os.cpu_count() or 1)
+
+
+class Work(Section):
+    """Computations whose length a completion decides (molecules, long texts), in own processes."""
+
+    processes: int = Field(default_factory=_processes, ge=1, le=64)
+    """Processes for quick computations, and as many for slow ones; of each worker."""
+    budget_ms: int = Field(250, ge=10, le=60_000)
+    """CPU time of one computation; beyond, its completion is TOO_LONG."""
+    memory_mb: int = Field(1024, ge=64)
+    """Memory that one computation may take; beyond, its completion is TOO_LONG."""
+    max_queue: int = Field(65_536, ge=1)
+    """Computations that wait; beyond: 429."""
+    cache_mb: int = Field(32, ge=0)
+    """What came of computations is kept up to this; 0 keeps nothing."""
+    warm: bool = True
+    """Start the processes with the server, where a profile needs them, not with the first item."""
+
+
 class Profiles(Section):
     """Reward recipes."""
 
@@ -168,6 +201,8 @@ class Settings(BaseSettings):
     genes: Genes = Genes()
     batching: Batching = Batching()  # type: ignore[call-arg]
     cache: Cache = Cache()  # type: ignore[call-arg]
+    knowledge: dict[str, Knowledge] = {}
+    work: Work = Work()  # type: ignore[call-arg]
     profiles: Profiles = Profiles()
     telemetry: Telemetry = Telemetry()  # type: ignore[call-arg]
 
@@ -227,13 +262,8 @@ def with_models(settings: Settings, folders: Sequence[Path]) -> Settings:
 
 def _validated(values: dict[str, Any]) -> dict[str, Any]:
     """Validate without looking at the environment again (overrides go over it)."""
-    fields = Settings.model_fields
-    return {
-        name: field.annotation.model_validate(values[name])
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-        else [Model.model_validate(entry) for entry in values[name]]
-        for name, field in fields.items()
-    }
+    kinds: dict[str, Any] = {name: made.annotation for name, made in Settings.model_fields.items()}
+    return {name: TypeAdapter(kind).validate_python(values[name]) for name, kind in kinds.items()}
 
 
 def _read_file(file: Path | None) -> dict[str, Any]:
@@ -281,7 +311,8 @@ def _siblings(fault: Any) -> list[str]:
     if not parts:
         return list(Settings.model_fields)
     annotation = Settings.model_fields[parts[0]].annotation
-    section = Model if parts[0] == "models" else annotation
+    entries: dict[str, type[Section]] = {"models": Model, "knowledge": Knowledge}
+    section = entries.get(parts[0], annotation)
     assert isinstance(section, type)
     assert issubclass(section, Section)
     return list(section.model_fields)

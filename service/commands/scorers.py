@@ -135,4 +135,5 @@ def patient_settings(config: Path | None, models: Sequence[Path]) -> Settings:
     if loaded.models and not (starter.path / "manifest.toml").exists():
         # Whoever names a model does not wait for another one to be built.
         starter = starter.model_copy(update={"enabled": False})
-    return loaded.model_copy(update={"starter": starter})
+    work = loaded.work.model_copy(update={"warm": False})  # most files need none of it
+    return loaded.model_copy(update={"starter": starter, "work": work})

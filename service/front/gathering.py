@@ -4,8 +4,8 @@ Trainers send thousands of one-item requests at once. Each costs the pipeline's 
 what a single completion takes; together they share it, and equal questions among them are asked
 once. Nobody waits: what one turn of the loop has read is answered in the next, and a lone request
 goes alone. Scores are the same to the last bit whatever they are judged with, so nobody can tell.
-Limits: only for a pipeline that never waits; only score requests of one profile, context and
-deadline travel together.
+Limits: only for requests that never wait (``HotRoutes.waits``; one that does all the same is begun
+anew on its own); only score requests of one profile, context and deadline travel together.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import structlog
 
 from service.errors import ServiceError
 from service.front import wire
-from service.front.hot import HotRoutes, Reply, failure, finished
+from service.front.hot import HotRoutes, Reply, Waited, failure, finished
 from service.requests import BadItem, RunContext
 from service.rewards.core import Item
 
@@ -71,12 +71,7 @@ class Gathering:
     def flush(self) -> None:
         """Answer all that wait."""
         waiting, self._waiting = self._waiting, []
-        if self.hot.pipeline.waits:  # Redis came up between the two turns
-            for request in waiting:
-                task = asyncio.ensure_future(self._later(request))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-        elif len(waiting) == 1:
+        if len(waiting) == 1:
             self._alone(waiting[0])
         elif waiting:
             self._together(waiting)
@@ -85,7 +80,14 @@ class Gathering:
         request.asker.answer(await self.hot.reply(request.route, request.body), request.last)
 
     def _alone(self, request: _Request) -> None:
-        request.asker.answer(self.hot.reply_now(request.route, request.body), request.last)
+        try:
+            reply = self.hot.reply_now(request.route, request.body)
+        except Waited:  # Redis came up between the two turns
+            task = asyncio.ensure_future(self._later(request))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            request.asker.answer(reply, request.last)
 
     def _together(self, waiting: Sequence[_Request]) -> None:
         pipeline = self.hot.pipeline
@@ -121,7 +123,7 @@ class Gathering:
                 )
             )
         except Exception as error:  # noqa: BLE001 - each request meets its own fault alone
-            if not isinstance(error, ServiceError):
+            if not isinstance(error, ServiceError | Waited):
                 log.warning("a pass failed; its requests go alone", error=repr(error))
             for request, _ in group:
                 self._alone(request)

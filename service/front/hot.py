@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from time import perf_counter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
+import msgspec
 import structlog
 
 from service.errors import ServiceError
@@ -27,6 +28,16 @@ class Reply(NamedTuple):
     status: int
     payload: bytes
     retry_after: int | None = None
+
+
+class _Asked(msgspec.Struct):
+    """Of a request: what decides whether it waits."""
+
+    profile: str = ""
+    model: str = ""
+
+
+_ASKED: Final = msgspec.json.Decoder(_Asked)
 
 
 class HotRoutes:
@@ -55,8 +66,20 @@ class HotRoutes:
         return reply
 
     def reply_now(self, route: str, body: bytes) -> Reply:
-        """The same at once, for a pipeline that never waits."""
+        """The same at once, for a request that never waits.
+
+        Raises:
+            Waited: it did.
+        """
         return finished(self.reply(route, body))
+
+    def waits(self, body: bytes) -> bool:
+        """Whether the request in a body may have to wait for anything."""
+        try:
+            asked = _ASKED.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False  # what is wrong with it can be said at once
+        return self.pipeline.waits_for(asked.profile, asked.model)
 
     async def _score(self, body: bytes) -> bytes:
         pipeline = self.pipeline
@@ -82,15 +105,23 @@ class HotRoutes:
         return wire.write_predict(hosted.spec, verdicts)
 
 
+class Waited(Exception):
+    """What was not to wait did wait; it has been given up and is to be begun anew."""
+
+
 def finished(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that never waits."""
+    """The result of a coroutine that never waits.
+
+    Raises:
+        Waited: it does.
+    """
     try:
         work.send(None)
     except StopIteration as done:
         result: T = done.value
         return result
     work.close()
-    raise AssertionError("a pipeline that never waits did wait")
+    raise Waited
 
 
 def failure(error: ServiceError) -> Reply:

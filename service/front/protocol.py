@@ -1,11 +1,12 @@
 """HTTP/1.1 with a short cut: hot routes are answered without a task for each request.
 
-uvicorn makes a task, an event and two writes of every request. Where the pipeline never waits
-(models that compute in the loop, no Redis to ask), a ``POST`` to a hot route with a plain body
-needs none of that: it is parsed, handed to the gathering, and its answer written at once.
+uvicorn makes a task, an event and two writes of every request. A request that never waits (its
+models compute in the loop, there is no Redis to ask and no work to carry out) needs none of that:
+a ``POST`` to a hot route with a plain body is handed to the gathering, and its answer written at
+once. One whose body says that it may wait is given to uvicorn whole, as if it had just arrived.
 Everything else, and everything that is unusual about a request (chunked or huge bodies, Expect,
-pipelining behind another route, a client that does not read), takes uvicorn's own way. See
-benchmarks/notes.md for what it gains.
+pipelining behind another route, a client that does not read), takes uvicorn's own way from the
+start. See benchmarks/notes.md for what it gains.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class HotProtocol(HttpToolsProtocol):
     def _is_plain(self) -> bool:
         """A POST that can be answered at once, with a body of a known and allowed length."""
         pipeline = self._hot.pipeline
-        if pipeline.waits or self.parser.get_method() != b"POST" or self.flow.write_paused:
+        if self.parser.get_method() != b"POST" or self.flow.write_paused:
             return False
         if self.cycle is not None and not self.cycle.response_complete:
             return False
@@ -88,9 +89,19 @@ class HotProtocol(HttpToolsProtocol):
             return
         self._route = None
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        if self._hot.waits(body):
+            self._pass_on(body)
+            return
         last = self._last or not self.parser.should_keep_alive()
         self._submitted = True
         self._gathering.submit(self, route, body, last)
+
+    def _pass_on(self, body: bytes) -> None:
+        """Let uvicorn do it, with a task that can wait and a client that can go away meanwhile."""
+        super().on_headers_complete()
+        self.cycle.keep_alive = self.cycle.keep_alive and not self._last
+        super().on_body(body)
+        super().on_message_complete()
 
     def answer(self, reply: Reply, last: bool) -> None:
         """Write the answer, unless the client has gone meanwhile."""

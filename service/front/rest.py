@@ -70,7 +70,7 @@ class Dispatcher:
 
     async def _answered(self, route: str, body: bytes, receive: Receive) -> Reply:
         """The answer; cancelled if the client goes away while a model is being waited for."""
-        if not self._hot.pipeline.waits:
+        if not self._hot.waits(body):
             return await self._hot.reply(route, body)
         work = asyncio.ensure_future(self._hot.reply(route, body))
         gone = asyncio.ensure_future(_disconnected(receive))

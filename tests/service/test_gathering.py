@@ -47,7 +47,7 @@ def hot(tmp_path_factory: pytest.TempPathFactory) -> HotRoutes:
     file.write_text(SETTINGS.replace('folder = "profiles"', "").replace('"thread"', '"inline"'))
     service = app.build(settings.load(file))
     service.pipeline.settle()
-    assert not service.pipeline.waits
+    assert not service.pipeline.waits_for("rbio-mlp")
     return HotRoutes(service.pipeline)
 
 

@@ -83,7 +83,8 @@ def test_a_variable_of_no_section_is_refused(
 
 def test_every_setting_says_what_it_is() -> None:
     for name, field in settings.Settings.model_fields.items():
-        section = settings.Model if name == "models" else field.annotation
+        entries = {"models": settings.Model, "knowledge": settings.Knowledge}
+        section = entries.get(name, field.annotation)
         assert isinstance(section, type)
         assert issubclass(section, settings.Section)
         undescribed = [
