@@ -156,7 +156,7 @@ class Profile:
         Hard components (measured effects) keep theirs, unless the profile has no other.
 
         Raises:
-            ProfileFault: the profile asks no world model.
+            ProfileFault: the profile asks no world model, or wants more than one family.
         """
         options = self.recipe.options
         asked = [made for made in options if isinstance(made, AskedOptions)]
@@ -170,7 +170,11 @@ class Profile:
             for made in options
         )
         recipe = msgspec.structs.replace(self.recipe, options=bound)
-        return build(self.name, recipe, self.library)
+        try:
+            return build(self.name, recipe, self.library)
+        except Fault as fault:
+            message = f"profile {self.name!r} cannot be bound to {model!r}: {fault.message}"
+            raise ProfileFault(message) from None
 
     def describe(self) -> dict[str, object]:
         """For ``GET /v1/profiles/{name}``: the resolved recipe and a request that works."""

@@ -12,6 +12,13 @@ TOP = 'tasks = ["perturbation.de"]\n'
 SOFT = '[[component]]\nname = "de"\nverifier = "perturbation"\nmodel = "m"\n'
 FORMAT = '[[component]]\nname = "f"\nverifier = "format"\nrole = "auxiliary"\n'
 LEXI = '[compose]\noperator = "lexi_sum"\n'
+CAUTIOUS = '[compose]\noperator = "mean_minus_sd"\nrisk = 0.5\n'
+FAMILY = '[[component]]\nname = "{0}"\nverifier = "perturbation"\nmodel = "family:{0}"\n'
+BOTH = FAMILY.format("a") + FAMILY.format("b")
+NOISE = "[compose]\nfloor = -1\n[compose.noise]\nrho0 = 0.1\nrho1 = 0.1\n"
+NUMBER = 'tasks = ["number"]\n'
+LIST = 'tasks = ["label_list"]\n'
+DISTANCE = '[[component]]\nname = "n"\nverifier = "number"\nmatch = "absolute"\n'
 
 FAULTS = {
     "not TOML": ("tasks = [", "mine.toml: not TOML"),
@@ -53,6 +60,56 @@ FAULTS = {
     "lexi_sum, hard, heavy style": (TOP + LEXI + SOFT + 'score = "hard"\n' + FORMAT, "sum to 1, not less than 1"),
     "lexi_sum of two primaries": (TOP + LEXI + SOFT + SOFT.replace('"de"', '"d2"'), "takes one primary component"),
     "lexi_sum without its primary": (TOP + LEXI + SOFT + 'score = "hard"\non_missing = "drop"\n', 'must be "null"'),
+    "lexi_sum of a graded primary": (NUMBER + LEXI + DISTANCE + "decay = 1\n" + FORMAT + "weight = 0.05\n", "is soft or graded"),
+    "lexi_sum of a list": (LIST + LEXI + '[[component]]\nname = "l"\nverifier = "label_list"\n' + FORMAT + "weight = 0.05\n", "max_length (of a list)"),
+    "lexi_sum above a step": (NUMBER + LEXI + DISTANCE + "decay = 1\nstep = 0.1\n" + FORMAT + "weight = 0.1\n", "sum to 0.1, not less than 0.1"),
+    "lexi_sum of a proper score": (TOP + '[extract]\nstates = "probability"\n' + LEXI + SOFT + 'score = "brier"\nmin_gap = 0.5\n' + FORMAT + "weight = 0.05\n", "is soft or graded"),
+    "floor above a wrong answer": (TOP + "[compose]\nscale = [-1, 1]\n" + SOFT, "mine.toml:2: [compose] floor: 0 is above -1, what a wrong answer earns"),
+    "floor above a wrong answer, stated": (TOP + "[compose]\nscale = [-1, 1]\nfloor = -0.5\n" + SOFT, "mine.toml:4: [compose] floor: -0.5 is above -1"),
+    "floor above a corrected one": (TOP + NOISE.replace("-1", "-0.1") + SOFT, "mine.toml:3: [compose] floor: -0.1 is above -0.125"),
+    "range of a scale": (TOP + "[compose]\nscale = [-1, 1]\nfloor = -1\nrange = [0, 1]\n" + SOFT, "mine.toml:5: [compose] range: this recipe earns from -1 (the floor) to 1, not 0 to 1"),
+    "range of a correction": (TOP + NOISE.replace("[compose.noise]", "range = [-1, 1]\n[compose.noise]") + SOFT, "earns from -1 (the floor) to 1.125, not -1 to 1"),
+    "scale of a sum": (TOP + '[compose]\noperator = "sum"\nscale = [-1, 1]\nfloor = -1\n' + SOFT, "mine.toml:4: [compose] scale: operator 'sum' does not score in [0,1]"),
+    "scale of lexi_sum": (TOP + LEXI + "scale = [-1, 1]\nfloor = -1\n" + SOFT + 'score = "hard"\n', "scale: operator 'lexi_sum' does not score in [0,1]"),
+    "noise of a sum": (TOP + NOISE.replace("floor = -1", 'floor = -1\noperator = "sum"') + SOFT, "noise: operator 'sum' does not score in [0,1]"),
+    "scale upside down": (TOP + "[compose]\nscale = [1, -1]\nfloor = -1\n" + SOFT, "mine.toml:3: [compose] scale: expected what 0 earns below what 1 earns"),
+    "scale of nothing": (TOP + "[compose]\nscale = [0, 0]\n" + SOFT, "expected what 0 earns below what 1 earns"),
+    "scale of three": (TOP + "[compose]\nscale = [0, 1, 2]\n" + SOFT, "mine.toml:3: [compose] scale:"),
+    "scale beyond bounds": (TOP + "[compose]\nscale = [0, inf]\n" + SOFT, "mine.toml:3: [compose] scale:"),
+    "noise without a rate": (TOP + "[compose.noise]\nrho0 = 0.1\n" + SOFT, "mine.toml:2: [compose.noise] Object missing required field `rho1`"),
+    "noise of a coin": (TOP + "[compose.noise]\nrho0 = 0.5\nrho1 = 0.5\n" + SOFT, "mine.toml:4: [compose.noise] rho1: rho0 + rho1 = 1, not below 1"),
+    "noise of a stratum": (TOP + NOISE + "[compose.noise.strata.k562]\nrho0 = 0.9\nrho1 = 0.2\n" + SOFT, "mine.toml:9: [compose.noise.strata.k562] rho1: rho0 + rho1 = 1.1, not below 1"),
+    "noise, unknown key": (TOP + NOISE + "rho2 = 0.1\n" + SOFT, "mine.toml:7: [compose.noise] unknown key 'rho2'; did you mean 'rho1'?"),
+    "noise, negative": (TOP + "[compose.noise]\nrho0 = -0.1\nrho1 = 0.1\n" + SOFT, "mine.toml:3: [compose.noise] rho0:"),
+    "noise, a stratum twice": (TOP + NOISE + '[compose.noise.strata]\nk562 = { rho0 = 0.1, rho1 = 0.1 }\n"K-562" = { rho0 = 0.1, rho1 = 0.1 }\n' + SOFT, "'K-562' names no stratum of its own"),
+    "noise as a number": (TOP + "[compose]\nnoise = 0.1\n" + SOFT, "mine.toml:3: [compose] noise: expected a table, got 0.1"),
+    "strata as a number": (TOP + NOISE + "strata = 1\n" + SOFT, "mine.toml:7: [compose.noise] strata: expected a table, got 1"),
+    "risk without caution": (TOP + "[compose]\nrisk = 0.5\n" + SOFT, 'mine.toml:3: [compose] risk: only operator = "mean_minus_sd" takes it'),
+    "caution without risk": (TOP + '[compose]\noperator = "mean_minus_sd"\n' + BOTH, "mine.toml:3: [compose] risk: missing"),
+    "caution about one": (TOP + CAUTIOUS + FAMILY.format("a"), "mine.toml:3: [compose] operator: mean_minus_sd needs two primary components"),
+    "risk above the bound": (TOP + CAUTIOUS.replace("0.5", "0.8") + BOTH + FAMILY.format("c"), "mine.toml:4: [compose] risk: 0.8 is above 1/√2 = 0.707107"),
+    "risk above 1": (TOP + CAUTIOUS.replace("0.5", "1.5") + BOTH, "mine.toml:4: [compose] risk:"),
+    "caution about one family": (TOP + CAUTIOUS + BOTH + FAMILY.format("a").replace('name = "a"', 'name = "c"'), "mine.toml:16: [component 'c'] model: mean_minus_sd pays for agreement"),
+    "caution about any model": (TOP + CAUTIOUS + BOTH.replace("family:b", "*"), "'*' is not"),
+    "caution and style": (TOP + CAUTIOUS + BOTH + FORMAT, "mine.toml:16: [component 'f'] role: mean_minus_sd joins primaries only"),
+    "caution with weights": (TOP + CAUTIOUS + BOTH + "weight = 2\n", "operator 'mean_minus_sd' takes no weights"),
+    "brier of a label": (TOP + SOFT + 'score = "brier"\n', "mine.toml:6: [component 'de'] score: answers state a label here"),
+    "log of a label": ("[[component]]\nname = \"a\"\nverifier = \"answer\"\nscore = \"log\"\n", "mine.toml:4: [component 'a'] score: answers state a label here"),
+    "prob of a probability": (TOP + '[extract]\nstates = "probability"\n' + SOFT, "[component 'de'] score: answers state a probability here"),
+    "a label's report of a probability": (TOP + '[extract]\nstates = "probability"\n' + SOFT + 'score = "log"\n' + SOFT.replace('"de"', '"d2"') + 'role = "report"\n', "[component 'd2'] score: answers state a probability here"),
+    "unknown score": (TOP + SOFT + 'score = "lift up"\n', "score: Invalid enum value 'lift up'"),
+    "epsilon 0": (TOP + SOFT + 'score = "log"\nepsilon = 0\n', "mine.toml:7: [component 'de'] epsilon:"),
+    "selector of another kind": (TOP + SOFT.replace('"m"', '"familly:pair-mlp"'), "mine.toml:5: [component 'de'] model: 'familly:pair-mlp' selects nothing"),
+    "selector without a family": (TOP + SOFT.replace('"m"', '"family:"'), "model: 'family:' selects nothing"),
+    "selector with blanks": (TOP + SOFT.replace('"m"', '" m"'), "model: ' m' selects nothing"),
+    "selector as a pattern": (TOP + SOFT.replace('"m"', '"pair-*"'), "* stands alone"),
+    "tolerance of exactness": (NUMBER + DISTANCE.replace("absolute", "exact") + "tolerance = 1\n", "mine.toml:6: [component 'n'] tolerance: match = \"exact\" has none"),
+    "decay of exactness": (NUMBER + DISTANCE.replace("absolute", "exact") + "decay = 1\n", "decay: match = \"exact\" has none"),
+    "step without decay": (NUMBER + DISTANCE + "step = 0.1\n", "step: without decay scores are 0 or 1"),
+    "step that does not divide": (NUMBER + DISTANCE + "decay = 1\nstep = 0.3\n", "step: 0.3 does not divide 1"),
+    "negative tolerance": (NUMBER + DISTANCE + "tolerance = -1\n", "mine.toml:6: [component 'n'] tolerance:"),
+    "unknown match": (NUMBER + DISTANCE.replace("absolute", "near"), "match: Invalid enum value 'near'"),
+    "checkpoints without a part": ('tasks = ["checkpoints"]\n[[component]]\nname = "c"\nverifier = "checkpoints"\n', "`part`"),
     "unknown base": ('extends = "rbio-mpl"\n', "mine.toml:1: extends: no profile 'rbio-mpl'; did you mean 'rbio-mlp'?"),
     "circle": ('extends = "mine"\n', "extends goes in a circle"),
     "removing what is not there": ('extends = "rbio-mlp"\n[[component]]\nname = "x"\nremove = true\n', "the base has no component 'x'"),
