@@ -56,6 +56,14 @@ class Term:
     synonyms: tuple[Synonym, ...] = ()
 
 
+class Counts(NamedTuple):
+    """How many genes have each term, descendants included, and what a term says."""
+
+    genes: Mapping[str, int]
+    information: Mapping[str, float]
+    """Bits."""
+
+
 def folded(text: str) -> str:
     """A name as it is compared: NFC, lower case, one blank for each run of blanks."""
     if not text.isascii():
@@ -98,7 +106,7 @@ class Ontology:
             if synonym.scope == "exact"
         )
         self._ancestors: dict[str, frozenset[str]] = {}
-        self._information: dict[str, Mapping[str, float]] = {}
+        self._counted: dict[str, Counts] = {}
 
     def resolve(self, text: str) -> str | None:
         """The id of the one term that a text names; None if it names none or could name two."""
@@ -157,15 +165,19 @@ class Ontology:
         return frozenset(found - self.roots)
 
     def information(self, annotations: Annotations | None = None) -> Mapping[str, float]:
-        """Bits of every term beyond its parents; see the module. Computed once for each table."""
+        """Bits of every term beyond its parents; see the module."""
+        return self.counts(annotations).information
+
+    def counts(self, annotations: Annotations | None = None) -> Counts:
+        """How common every term is. Computed once for each table."""
         key = annotations.digest if annotations else ""
-        if key not in self._information:
+        if key not in self._counted:
             if annotations is None:
                 rows: list[Iterable[str]] = [(term_id,) for term_id in self.order]
             else:
                 rows = list(annotations.terms_of.values())
-            self._information[key] = _accretion(self, rows)
-        return self._information[key]
+            self._counted[key] = _count(self, rows)
+        return self._counted[key]
 
 
 class Annotations:
@@ -247,8 +259,8 @@ def _circle(terms: Mapping[str, Term], sound: set[str]) -> list[str]:
     return [*path[path.index(at) :], at]
 
 
-def _accretion(ontology: Ontology, rows: list[Iterable[str]]) -> dict[str, float]:
-    """Information accretion from rows of annotated terms, with the rule of succession."""
+def _count(ontology: Ontology, rows: list[Iterable[str]]) -> Counts:
+    """Counts and information accretion from rows of annotated terms."""
     terms, order = ontology.terms, ontology.order
     own = dict.fromkeys(order, 0)
     above = dict.fromkeys(order, 0)
@@ -268,7 +280,8 @@ def _accretion(ontology: Ontology, rows: list[Iterable[str]]) -> dict[str, float
                 shared &= bits[parent]
             if shared > 0:
                 above[term_id] += shared.bit_count()
-    return {
+    bits_of = {
         term_id: log2((above[term_id] + 2) / (own[term_id] + 1)) if terms[term_id].parents else 0.0
         for term_id in order
     }
+    return Counts(own, bits_of)

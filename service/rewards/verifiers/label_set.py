@@ -1,12 +1,12 @@
 """A set of names against the true set: precision, recall, F1, Jaccard, plain or along an ontology.
 
-The measures are those of ``service.rewards.overlap``. From the measure a cost is taken for naming
-more than there is:
+The measures are those of ``service.rewards.overlap``. A cost is taken for naming more than there
+is:
 
-    score = max(0, measure − cardinality · max(0, |A| − |T|)/|T|)
+    score = max(0, m − cardinality · max(0, |A| − |T|)/|T|)
 
-so that recall cannot be had by listing everything. ``recall`` and ``f_max`` insist on such a cost:
-neither sees a wrong name by itself. For ``f_max`` each name carries a score in [0, 1]
+where m is the measure, along an ontology what of it lies beyond the naive guess. ``recall`` and
+``f_max`` insist on such a cost: neither sees a wrong name by itself. For ``f_max`` each name carries a score in [0, 1]
 (``GO:0006457 0.9``; without one it counts as 1).
 
 Truth: a list of names. Along an ontology each must be a term of it (id, name or exact synonym); one
@@ -16,6 +16,7 @@ consists of roots says nothing and abstains.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from typing import Annotated, Final, Literal
@@ -26,8 +27,9 @@ from service.rewards.core import Answer, Component, Item, Reason, Verdict
 from service.rewards.errors import ProfileFault
 from service.rewards.forms import Form, normal, normal_name
 from service.rewards.library import Knowledge, Library
-from service.rewards.overlap import Measure, Propagation, plain
+from service.rewards.overlap import Measure, Propagation, commonest, plain
 from service.rewards.tasks import LabelSet
+from service.rewards.texts import above
 from service.rewards.verifiers.judge import Fault, Judge
 from service.rewards.verifiers.looked_up import knowledge_of, lacks_of
 
@@ -45,6 +47,8 @@ class LabelSetOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     information: Literal["annotations", "structure"] = "annotations"
     """Where a term's information comes from: how many genes have it (structure where the knowledge
     has no annotations), or how many terms lie below it."""
+    beyond_naive: bool = True
+    """Whether, along an ontology, what the commonest terms reach is taken off."""
     cardinality: Annotated[float, msgspec.Meta(ge=0.0, le=10.0)] = 0.0
     """Cost of naming more than the truth: by so much for as many names again."""
 
@@ -64,9 +68,18 @@ class LabelSetJudge(Judge):
                 f"cardinality: {options.measure} does not see wrong names, so listing everything "
                 "would earn the most; set a cost above 0"
             )
+        if options.measure == "precision" and options.knowledge is not None:
+            if weight > 0:
+                raise ProfileFault(
+                    "measure: the most general term is always right, so precision along an "
+                    'ontology pays for saying nothing; use f1, or show it with role = "report"'
+                )
+            if options.beyond_naive:
+                raise ProfileFault("beyond_naive: no precision lies beyond the naive guess's 1")
         self.lacks = lacks_of(options.knowledge, library)
         known = knowledge_of(options.knowledge, library)
         self.along = propagation(known, options.information) if known else None
+        self._naive = functools.lru_cache(maxsize=4096)(self._naive_guess)
 
     def fault(self, item: Item, form: Form) -> Fault | None:
         """BAD_TRUTH for what is no list of names, or of names that are no terms."""
@@ -95,14 +108,19 @@ class LabelSetJudge(Judge):
         truth = item.truth
         if not isinstance(truth, list):
             return self.missing(Reason.NO_TRUTH)
-        true = {normal_name(name) for name in truth}
-        if self.along is not None and not self._says_something(true):
-            return self.missing(Reason.NO_TRUTH)
+        true = frozenset(normal_name(name) for name in truth)
+        baseline = 0.0
+        if self.along is not None:
+            if not self._says_something(true):
+                return self.missing(Reason.NO_TRUTH)
+            baseline = self._naive(true)
+            if baseline >= 1.0:  # the truth is what fits any gene
+                return self.missing(Reason.LOW_CONFIDENCE)
         value = answer.value
         written = value if isinstance(value, tuple) else (answer.claimed,)
         names = _scored(written) if self.options.measure == "f_max" else dict.fromkeys(written, 1.0)
-        thresholds = sorted(set(names.values()))
-        score = max(
+        thresholds = set(names.values())
+        best = max(
             [
                 self._measure([n for n, s in names.items() if s >= least], true)
                 for least in thresholds
@@ -110,20 +128,29 @@ class LabelSetJudge(Judge):
             default=0.0,
         )
         surplus = max(0, len(names) - len(true)) / len(true)
-        score = max(0.0, score - self.options.cardinality * surplus)
+        score = max(0.0, above(best, baseline) - self.options.cardinality * surplus)
         return Component(self.name, score, self.weight)
 
-    def _measure(self, names: Iterable[str], true: set[str]) -> float:
+    def _naive_guess(self, true: frozenset[str]) -> float:
+        assert self.along is not None
+        if not self.options.beyond_naive:
+            return 0.0
+        return self.along.naive(self._terms(true), self.options.measure)
+
+    def _terms(self, true: frozenset[str]) -> frozenset[str]:
+        assert self.along is not None
+        resolve = self.along.ontology.resolve
+        return frozenset(term for name in true if (term := resolve(name)) is not None)
+
+    def _measure(self, names: Iterable[str], true: frozenset[str]) -> float:
         answered = [normal_name(name) for name in names]
         if self.along is None:
             return plain(answered, true).measure(self.options.measure)
         resolve = self.along.ontology.resolve
-        terms = [term for name in true if (term := resolve(name)) is not None]
-        return self.along.overlap([resolve(name) for name in answered], terms).measure(
-            self.options.measure
-        )
+        overlap = self.along.overlap([resolve(name) for name in answered], self._terms(true))
+        return overlap.measure(self.options.measure)
 
-    def _says_something(self, true: set[str]) -> bool:
+    def _says_something(self, true: frozenset[str]) -> bool:
         """Whether the truth holds a term besides roots."""
         assert self.along is not None
         ontology = self.along.ontology
@@ -133,8 +160,9 @@ class LabelSetJudge(Judge):
 def propagation(known: Knowledge, information: str) -> Propagation:
     """An ontology with the information of its terms, as a profile wants it."""
     annotations = known.annotations if information == "annotations" else None
-    bits = known.ontology.information(annotations)
-    return Propagation(known.ontology, bits, max(bits.values()))
+    genes, bits = known.ontology.counts(annotations)
+    common = commonest(known.ontology, genes)
+    return Propagation(known.ontology, bits, max(bits.values()), common)
 
 
 def _scored(names: Iterable[str]) -> dict[str, float]:
