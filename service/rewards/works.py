@@ -32,7 +32,7 @@ def plain(value: Any) -> Any:
     kind = type(value)
     if value is None or kind in (str, bool, int, float):
         return value
-    if kind in (list, tuple):
+    if isinstance(value, list | tuple):  # named tuples travel as lists too
         return [plain(entry) for entry in value]
     if kind is dict:
         return {plain(key): plain(entry) for key, entry in value.items()}
