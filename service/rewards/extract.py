@@ -89,11 +89,11 @@ def read(item: Item, rules: Extraction, form: Form) -> Answer:
     if reason is not Reason.OK:
         return Answer(reason, text=text, parts=parts)
     if tags != TIDY and "think" not in tags and _prefilled(item, rules):
-        if tags[:1] == ["/think"]:
-            parts = ["", "think", *parts]
-            tags.insert(0, "think")
-        elif rules.answer != "tag" and not tags:
-            return Answer(Reason.NO_ANSWER, text=text, parts=parts)  # it never ended its reasoning
+        if tags[:1] != ["/think"]:  # reasoning that never ends, whatever stands in it
+            reason = Reason.MALFORMED if tags else Reason.NO_ANSWER
+            return Answer(reason, text=text, parts=parts)
+        parts = ["", "think", *parts]
+        tags.insert(0, "think")
     if rules.answer != "tag":
         return _elsewhere(item, text, parts, tags, sections, rules, form)
     reason = fault_of_tags(tags, parts, rules)

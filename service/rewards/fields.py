@@ -8,8 +8,8 @@ is never searched. Prose beside the object is MALFORMED, the answer's key in the
 answer.
 
 A string is the answer as it stands, a number as it is written (``0.30``), a list of strings as the
-JSON list that forms of several names read. Depth is bounded by the parser's own limit, beyond which
-the text is MALFORMED. Linear in the text.
+JSON list that forms of several names read. More than ``MAX_OPEN`` brackets are MALFORMED: they
+could nest deeper than the parser goes, which depends on the stack. Linear in the text.
 
 Not covered: duplicate keys in arguments that arrive as an object, already read by someone else.
 """
@@ -23,6 +23,8 @@ from service.rewards.core import Reason
 from service.rewards.ingress import composed
 from service.rewards.messages import Call
 
+MAX_OPEN: Final = 500
+"""Opening brackets, those in strings included."""
 _FENCES: Final = ("```json\n", "```JSON\n", "```\n")
 
 
@@ -60,9 +62,11 @@ def in_json(text: str, field: str) -> str | Reason:
         text = inside
     if not text.startswith("{"):
         return Reason.MALFORMED if "{" in text else Reason.NO_ANSWER
+    if _deep(text):
+        return Reason.MALFORMED
     try:
         found, end = _DECODER.raw_decode(text)
-    except (ValueError, RecursionError):
+    except ValueError:
         return Reason.MALFORMED
     if text[end:].strip():
         return Reason.SEVERAL_ANSWERS if "{" in text[end:] else Reason.MALFORMED
@@ -83,11 +87,17 @@ def in_calls(calls: list[Call], tool: str, field: str) -> str | Reason:
     arguments = named[0].arguments.strip()
     if not arguments:
         return Reason.NO_ANSWER
+    if _deep(arguments):
+        return Reason.MALFORMED
     try:
         found = _DECODER.decode(arguments)
-    except (ValueError, RecursionError):
+    except ValueError:
         return Reason.MALFORMED
     return _value(found, field) if isinstance(found, dict) else Reason.MALFORMED
+
+
+def _deep(text: str) -> bool:
+    return text.count("{") + text.count("[") > MAX_OPEN
 
 
 def _unfenced(text: str) -> str | None:

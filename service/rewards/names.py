@@ -82,7 +82,7 @@ def canonical(text: str, ontology: Terms | None) -> tuple[str, str | None]:
     name = normal_name(text)
     if ontology is None:
         return name, None
-    term = ontology.resolve(name)
+    term = ontology.resolve(text.strip(BLANKS)) or ontology.resolve(name)
     if term is None:
         return name, None
     known = ontology.terms[term].name
