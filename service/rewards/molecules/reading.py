@@ -85,7 +85,6 @@ def _read_smiles(text: str) -> Mol:
         molecule = Chem.RemoveHs(drawn)  # sanitizes
     except (Chem.MolSanitizeException, ValueError) as error:
         raise Unreadable(f"no molecule: {str(error).strip()[:200]}") from None
-    Chem.AssignStereochemistry(molecule, cleanIt=True, force=True)
     return _whole(molecule)
 
 
@@ -156,9 +155,12 @@ def _bound(molecule: Mol) -> None:
 
 
 def _whole(molecule: Mol) -> Mol:
+    from rdkit import Chem
+
     for atom in molecule.GetAtoms():
         if atom.GetAtomicNum() == 0:
             raise Unreadable("no molecule: it has a dummy atom")
         if atom.GetAtomMapNum():
             raise Unreadable("no molecule: it has atom-map numbers")
+    Chem.AssignStereochemistry(molecule, cleanIt=True, force=True, flagPossibleStereoCenters=True)
     return molecule

@@ -51,7 +51,7 @@ class MoleculePropertyJudge(MoleculeJudge):
         task = item.task
         assert isinstance(task, MoleculeProperty)  # Profile.fault let nothing else through
         if task.property not in DESCRIPTORS:
-            known = nearest(task.property[:100], DESCRIPTORS)
+            known = nearest(task.property[:100].lower(), DESCRIPTORS)
             return Reason.BAD_ITEM, f"task.property: unknown {task.property!r:.80}{known}"
         found = text_fault(task.molecule, "task.molecule")
         return None if found is None else (Reason.BAD_ITEM, found)
