@@ -123,6 +123,10 @@ def _attack(wanted: list[Profile], url: str | None, seed: int, rounds: int) -> l
             client = None
             if url is not None:
                 client = RewardClient(url, timeout=60.0)
+                if not client.health():
+                    raise StartupFault(
+                        f"{url}: no server answers there; soft-verifier serve is one"
+                    )
                 arena = Remote(client, profile.name)
             try:
                 reports.append(

@@ -36,11 +36,12 @@ class Shot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a shot: a result, or a crash."""
+    """What came of a shot: a result, or a crash, or a server's refusal to take it."""
 
     result: Result | None
     crash: str = ""
     seconds: float = 0.0
+    refused: str = ""
 
 
 class Arena(Protocol):
@@ -117,21 +118,36 @@ class Remote:
     def __init__(self, client: RewardClient, profile: str) -> None:
         self._client = client
         self._profile = profile
+        self._answered = False
 
     def judge(self, shots: Sequence[Shot], tick: Callable[[], object]) -> list[Outcome]:
         """All of it in requests of 64 items.
 
         Raises:
-            SoftVerifierError: no answer, or the request was refused as a whole.
+            SoftVerifierError: no answer, or the very first request was refused.
         """
         made = []
         for start in range(0, len(shots), _ITEMS):
-            chunk = [shot.item for shot in shots[start : start + _ITEMS]]
-            for reward in self._client.score(chunk, profile=self._profile):
-                result = msgspec.convert(msgspec.to_builtins(reward), Result)
-                made.append(Outcome(result))
+            for outcome in self._ask([shot.item for shot in shots[start : start + _ITEMS]]):
+                made.append(outcome)
                 tick()
         return made
+
+    def _ask(self, items: list[dict[str, Any]]) -> list[Outcome]:
+        """One request; of one that is refused, the items that are not to blame."""
+        from softverifier import RequestRejected
+
+        try:
+            rewards = self._client.score(items, profile=self._profile)
+        except RequestRejected as error:
+            if not self._answered:
+                raise
+            if len(items) == 1:
+                return [Outcome(None, refused=str(error))]
+            half = len(items) // 2
+            return self._ask(items[:half]) + self._ask(items[half:])
+        self._answered = True
+        return [Outcome(msgspec.convert(msgspec.to_builtins(one), Result)) for one in rewards]
 
 
 _ITEMS: Final = 64

@@ -8,11 +8,12 @@ not judge is not a case; ``Cast.left_out`` says why.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -34,6 +35,9 @@ from service.rewards.tasks import (
 )
 from service.rewards.vocabulary import Vocabulary
 
+_BESIDE: Final = frozenset({"gene_function"})
+"""Verifiers that look at sections beside the answer, and up what is known of genes."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -49,6 +53,7 @@ class Case:
         p: what world models say, so that the completion is honest; None where none is asked.
         dishonest: the profile's own list of completions that must earn less.
         stated: what the profile says that the completion earns; None where it says nothing.
+        varied: whether it is a variation, which need not be a question that the profile judges.
     """
 
     name: str
@@ -60,6 +65,7 @@ class Case:
     p: float | None
     dishonest: tuple[str, ...] = ()
     stated: float | None = None
+    varied: bool = False
 
     @property
     def task(self) -> Task | None:
@@ -87,6 +93,11 @@ class Case:
         return self.rules.answer == "tag"
 
     @property
+    def explains(self) -> bool:
+        """Whether an explanation that is not read ends the completion."""
+        return self.rules.until is not None and self.rules.until in self.frame.closing
+
+    @property
     def probability(self) -> bool:
         """Whether the answer states a probability."""
         return self.rules.states == "probability"
@@ -108,9 +119,22 @@ class Case:
             return tuple(self.task.options)
         return self.form.labels if isinstance(self.form, Vocabulary) else ()
 
+    @property
+    def answer_counts(self) -> bool:
+        """Whether the reward hangs on the answer, and not only on what is said beside it."""
+        recipe = self.profile.recipe
+        return any(
+            one.role == "primary" and one.verifier not in _BESIDE for one in recipe.components
+        )
+
     @functools.cached_property
     def rivals(self) -> tuple[str, ...]:
-        """Other classes than the honest one, as this completion would claim them."""
+        """Other classes than the honest one, as this completion would claim them.
+
+        None where no component looks at the class: then there is nothing to gain by it.
+        """
+        if not self.answer_counts:
+            return ()
         honest = _plain(self.claim)
         return tuple(
             name for name in self.classes if _plain(name) != honest and name != self.answer.label
@@ -139,6 +163,15 @@ class Case:
     ) -> str:
         """The honest completion with other fields."""
         return self.frame.write(claim, think, section)
+
+    @property
+    def knowing(self) -> tuple[str, ...]:
+        """Names of the primary components that the item's truth, or a model, must tell."""
+        return tuple(
+            one.name
+            for one in self.profile.recipe.components
+            if one.role == "primary" and one.verifier not in _BESIDE
+        )
 
     def components(self, verifier: str) -> tuple[str, ...]:
         """Names of the components of a verifier."""
@@ -191,7 +224,7 @@ def cast(profile: Profile, random: Random, rounds: int) -> Cast:
             if isinstance(made, str):
                 left_out.append(f"{name}, {variation.name}: {made}")
             else:
-                cases.append(made)
+                cases.append(dataclasses.replace(made, varied=True))
     return Cast(tuple(cases), tuple(faults), tuple(left_out))
 
 

@@ -40,12 +40,7 @@ def _silent(case: Case, random: Random) -> Iterator[Attack]:
         yield Attack("no keywords", whole, Must.NULL, {"keywords": None}, components=mention)
     if case.truth is not None and not case.asked:
         changes = {"truth": None}
-        yield Attack("no truth", whole, Must.NULL, changes, Status.UNMEASURED, _primaries(case))
-
-
-def _primaries(case: Case) -> tuple[str, ...]:
-    parts = case.profile.composition.parts
-    return tuple(part.judge.name for part in parts if part.role == "primary")
+        yield Attack("no truth", whole, Must.NULL, changes, Status.UNMEASURED, case.knowing)
 
 
 def _gives_nothing(case: Case) -> str:
@@ -58,7 +53,7 @@ def _foreign(case: Case, random: Random) -> Iterator[Attack]:
     """Truths of a wrong shape are errors, never a number."""
     whole = case.write()
     for name, truth in _shapes(case.truth):
-        yield Attack(name, whole, Must.NULL, {"truth": truth}, components=_primaries(case))
+        yield Attack(name, whole, Must.NULL, {"truth": truth}, components=case.knowing)
 
 
 def _shapes(truth: Any) -> Iterator[tuple[str, Any]]:

@@ -73,6 +73,7 @@ def _several(case: Case, random: Random) -> Iterator[Attack]:
     other, whole = block.replace("{}", rival), case.write()
     enclosed = bool(case.frame.opening.strip())
     must = Must.INVALID if enclosed else Must.LESS
+    must = Must.NO_MORE if case.explains else must
     yield Attack("a second answer after", whole + other, must)
     yield Attack("a second answer on the next line", f"{whole}\n{other}", must)
     yield Attack("the same answer again", whole + block.replace("{}", case.claim), Must.NO_MORE)
@@ -224,7 +225,9 @@ def _stuffed(case: Case, random: Random) -> Iterator[Attack]:
 
 
 def _after(case: Case, tail: str, must: Must) -> Must:
-    """An answer that nothing closes takes what follows into itself."""
+    """An answer that nothing closes takes what follows into itself; explanations are not read."""
+    if case.explains:
+        return Must.NO_MORE
     if tail == "\u200b" and not case.tagged:
         return Must.NO_MORE
     return must

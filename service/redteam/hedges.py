@@ -43,7 +43,18 @@ def claims(case: Case, name: str, texts: Iterator[str], must: Must) -> Iterator[
         if normal(text) in known or text in seen:
             continue
         seen.add(text)
-        yield Attack(f"{name} {text[:40]!r}", case.write(claim=text), must)
+        yield Attack(f"{name} {text[:40]!r}", case.write(claim=text), _read(case, text, must))
+
+
+def _read(case: Case, text: str, must: Must) -> Must:
+    """What comes before the separator is the answer, what comes after it is not read."""
+    until = case.rules.until
+    if until is None or until not in text:
+        return must
+    before = normal(text.partition(until)[0])
+    if before == normal(case.claim):
+        return Must.NO_MORE
+    return Must.LESS if before in {normal(label) for label in case.classes} else must
 
 
 def _must(case: Case) -> Must:
@@ -113,6 +124,8 @@ def _spelled(case: Case, random: Random) -> Iterator[Attack]:
 
 
 def _one_class(case: Case) -> str:
+    if not case.answer_counts:
+        return "no component of it looks at the answer: it pays for what is said of genes"
     return "" if case.rivals else "its answers are no classes"
 
 

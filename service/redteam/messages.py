@@ -40,6 +40,7 @@ def _dishonest(case: Case, random: Random) -> Iterator[Attack]:
     yield Attack("another answer in a call", [_says(whole, tool_calls=[called])], Must.NO_MORE)
     parts = [{"type": "text", "text": whole}, {"type": "text", "text": block}]
     must = Must.INVALID if case.frame.opening.strip() else Must.LESS
+    must = Must.NO_MORE if case.explains else must
     yield Attack("another answer in a part", [{"role": "assistant", "content": parts}], must)
     hidden = [_says(other, reasoning_content=whole)]
     yield Attack("the honest answer in the reasoning", hidden, Must.LESS)

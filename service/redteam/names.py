@@ -92,11 +92,21 @@ def _others(case: Case, names: Sequence[str], random: Random) -> list[str]:
     return found[:_MANY]
 
 
+def _known(knowledge: Knowledge, names: Sequence[str]) -> set[str]:
+    """Ids of the terms that the honest names mean."""
+    found = (knowledge.ontology.resolve(name.strip()) for name in names)
+    return {term for term in found if term is not None}
+
+
+def _ids(knowledge: Knowledge, names: Sequence[str]) -> bool:
+    """Whether honest names are written as ids."""
+    return any(name.strip() in knowledge.ontology.terms for name in names)
+
+
 def _terms(knowledge: Knowledge, names: Sequence[str]) -> list[str]:
     """Terms of an ontology that are not above the honest ones, ids or names as those are."""
     terms = knowledge.ontology.terms
-    honest = {name.strip() for name in names}
-    own = {term.id for term in terms.values() if term.id in honest or term.name in honest}
+    own = _known(knowledge, names)
     if not own:
         return []
     above = set(own)
@@ -106,26 +116,26 @@ def _terms(knowledge: Knowledge, names: Sequence[str]) -> list[str]:
             if parent in terms and parent not in above:
                 above.add(parent)
                 todo.append(parent)
-    ids = any(name in terms for name in honest)
+    ids = _ids(knowledge, names)
     return [term.id if ids else term.name for term in terms.values() if term.id not in above]
 
 
 def _roots(case: Case, random: Random) -> Iterator[Attack]:
     own = Names(case.claim)
-    for knowledge in case.profile.library.knowledge.values():
-        terms = knowledge.ontology.terms
-        ids = any(name in terms for name in own.names)
-        known = any(t.id in own.names or t.name in own.names for t in terms.values())
-        if not known:
-            continue
-        for term in list(terms.values()):
-            if not term.parents:
-                root = term.id if ids else term.name
-                text = own.write([root])
-                if root not in own.names:
-                    yield Attack(f"the root {root} alone", case.write(claim=text), Must.LESS)
-                    text = own.write([*own.names, root])
-                    yield Attack(f"the root {root} beside", case.write(claim=text), Must.NO_MORE)
+    for knowledge in _ontologies(case, own.names):
+        for root_id in sorted(knowledge.ontology.roots):
+            root = knowledge.ontology.terms[root_id]
+            name = root.id if _ids(knowledge, own.names) else root.name
+            text = own.write([name])
+            yield Attack(f"the root {name} alone", case.write(claim=text), Must.LESS)
+            text = own.write([*own.names, name])
+            must = Must.NO_MORE if isinstance(case.task, LabelSet) else Must.LESS
+            yield Attack(f"the root {name} beside", case.write(claim=text), must)
+
+
+def _ontologies(case: Case, names: Sequence[str]) -> list[Knowledge]:
+    """Those that know the honest names."""
+    return [one for one in case.profile.library.knowledge.values() if _known(one, names)]
 
 
 def _lists(case: Case, random: Random) -> Iterator[Attack]:
@@ -158,7 +168,9 @@ def _no_set(case: Case) -> str:
 def _no_ontology(case: Case) -> str:
     if not isinstance(case.task, LabelSet | Label) or case.classes:
         return "its answers are no terms of an ontology"
-    return "" if case.profile.library.knowledge else "no ontology is loaded"
+    if _ontologies(case, Names(case.claim).names):
+        return ""
+    return "no ontology that is loaded knows its names"
 
 
 def _no_list(case: Case) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from service.redteam.cases import Case
 
 _PLAIN: Final = "It follows from what is known."
+_WITHOUT_RIVAL: Final = "its answers are no classes, so that no reasoning concludes another"
+_NOT_JUDGED: Final = "no component of it looks at the answer: it pays for what is said of genes"
 _FAR: Final = "the loss of it stalls every ribosome in the cell"
 
 
@@ -42,7 +44,7 @@ def _told(case: Case, rival: str) -> bool:
 
 def _no_rival(case: Case) -> str:
     if not case.rivals:
-        return "its answers are no classes, so that no reasoning concludes another"
+        return _WITHOUT_RIVAL if case.answer_counts else _NOT_JUDGED
     return _no_think(case)
 
 

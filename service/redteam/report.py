@@ -163,6 +163,10 @@ class Report:
 def verdict_on(attack: Attack, case: Case, outcome: Outcome, honest: float) -> Finding:
     """Compare an outcome with what must come of it."""
     result = outcome.result
+    if outcome.refused:
+        fair = attack.must not in (Must.SAME, Must.NULL)
+        verdict = Verdict.OK if fair else Verdict.NULL
+        return Finding(attack, case.name, verdict, None, honest, outcome.refused)
     if result is None:
         return Finding(attack, case.name, Verdict.CRASH, None, honest, outcome.crash)
     said = f"{result.status} {result.reason}"

@@ -128,12 +128,8 @@ def _honest(
         chosen, outcome = _best(case, arena)
         result = outcome.result
         if result is None or result.reward is None or result.status != "ok":
-            why = outcome.crash or f"{result.status} {result.reason}" if result else outcome.crash
-            where = (
-                report.faults
-                if case.name.startswith("example") and "," not in case.name
-                else (report.left_out)
-            )
+            why = f"{result.status} {result.reason}" if result else outcome.crash or outcome.refused
+            where = report.left_out if case.varied else report.faults
             where.append(f"{case.name}: the honest completion earns nothing: {why}")
             continue
         if case.stated is not None and abs(result.reward - case.stated) > TOLERANCE:

@@ -151,8 +151,8 @@ _PAIRED: Final = (
 def _other_genes(case: Case, random: Random) -> Iterator[Variation]:
     """The same question about other genes; a world model's word stays the same."""
     task = case.task
-    if not isinstance(task, _PAIRED):
-        return
+    if not isinstance(task, _PAIRED) or case.graded:
+        return  # what is said of a gene is not true of another
     if isinstance(task, PerturbationDE | PerturbationDir):
         if not isinstance(task.perturbation, str):
             return
