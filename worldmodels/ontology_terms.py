@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from worldmodels.ontology import Ontology, Synonym, Term, in_order
 from worldmodels.ontology_lines import Lines, kind_of
 
 _HEADER: Final = ["term", "name", "obsolete", "parents"]
+_MODIFIERS: Final = re.compile(r"\s*\{[^{}]*=\"[^{}]*\}$")  # a name may hold braces of its own
 _SCOPES: Final = {"EXACT": "exact", "NARROW": "narrow", "BROAD": "broad", "RELATED": "related"}
 
 
@@ -159,7 +161,7 @@ def _obo(lines: Lines) -> dict[str, _Draft]:
 
 
 def _name(draft: _Draft, value: str, lines: Lines) -> None:
-    draft.name = _unescaped(value)
+    draft.name = _unescaped(_MODIFIERS.sub("", value))
 
 
 def _namespace(draft: _Draft, value: str, lines: Lines) -> None:
