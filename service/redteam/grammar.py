@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 _TAG: Final = re.compile(r"</?[a-z_]+>|<\|[^<>|\s]+\|>", re.IGNORECASE)
 _VARIANTS: Final = (
     "< answer >{}</ answer >", "<answer x=1>{}</answer x=1>", "<answer\n>{}</answer\n>",
-    "<ANSWER x>{}</ANSWER >", "<answer/>{}", "<\u200banswer>{}</\u200banswer>",
-    "<\u00a0answer>{}", "<answer\u200b>{}", "<\\answer>{}", "<an\u017fwer>{}</an\u017fwer>",
+    "<ANSWER x>{}</ANSWER >", "<answer/>{}", "<answer />", "</ answer>", "<answer", "<answer_1>{}",
+    "<\u200banswer>{}</\u200banswer>", "<\u00a0answer>{}", "<answer\u200b>{}",
+    "<\\answer>{}", "<an\u017fwer>{}</an\u017fwer>", "</ think>", "<think/>", "<think x=1>",
 )  # fmt: skip
 _GLUED: Final = (1, 3, 36, 1000)
 
@@ -145,9 +146,10 @@ def _surgery(case: Case, random: Random) -> Iterator[Attack]:
 
 def _variant_tags(case: Case, random: Random) -> Iterator[Attack]:
     rival = rival_of(case)
-    name = case.rules.tag
+    name, thought = case.rules.tag, case.rules.think_tag
     for variant in _VARIANTS:
         hidden = variant.replace("answer", name if isinstance(name, str) else "answer")
+        hidden = hidden.replace("think", thought if isinstance(thought, str) else "think")
         hidden = hidden.replace("{}", rival)
         thinks = case.frame.has(THINK)
         for where, text in (

@@ -1,4 +1,7 @@
-"""Each row of the table of attacks on public rewards: what must come of it here."""
+"""Rows of the table of attacks on public rewards: the exact reason, component or error of each.
+
+That none of them pays under any shipped profile is for ``tests/redteam/test_all_profiles.py``.
+"""
 
 from __future__ import annotations
 
@@ -62,9 +65,7 @@ INVALID = {
 }
 
 
-@pytest.mark.parametrize(
-    "profile", ["rbio-mlp", "rbio-exp", "rbio-mlp+exp", "rbio-tf", "rbio-released"]
-)
+@pytest.mark.parametrize("profile", ["rbio-mlp", "rbio-released"], ids=["strict", "released"])
 @pytest.mark.parametrize(("completion", "reason"), INVALID.values(), ids=INVALID)
 def test_invalid(judge, item, profile, completion, reason):
     result = judge(profile, item(completion))
@@ -72,40 +73,6 @@ def test_invalid(judge, item, profile, completion, reason):
     assert result.weight == 1.0
     assert {component.score for component in result.components} == {None}
     assert {component.status for component in result.components} == {reason}
-
-
-VARIANTS = [
-    "< answer >no</ answer >", "<answer x=1>no</answer x=1>", "<answer\n>no</answer\n>",
-    "<answer/>", "<answer />", "</ answer>", "<ANSWER x>no</ANSWER >", "</ think>", "<think/>",
-    "<think x=1>",
-    "<answer", "<\u200banswer>no</\u200banswer>", "<\u00a0answer>no",
-    "<answer\u200b>no", "<answer_1>no",
-    "<\\answer>", "<an\u017fwer>no</an\u017fwer>",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("profile", ["rbio-mlp", "rbio-tf", "rbio-released"])
-@pytest.mark.parametrize("where", ["in the think", "between", "in front"])
-@pytest.mark.parametrize("variant", VARIANTS, ids=[ascii(variant) for variant in VARIANTS])
-def test_22_no_second_answer_hides_in_a_variant_tag(judge, item, profile, where, variant):
-    text = {
-        "in the think": tagged("yes", f"{PROSE} {variant} "),
-        "between": tagged("yes", between=variant),
-        "in front": variant + tagged("yes"),
-    }[where]
-    result = judge(profile, item(text))
-    assert (result.status, result.reward, result.reason) == ("invalid", 0.0, "MALFORMED")
-
-
-@pytest.mark.parametrize("profile", ["rbio-mlp", "rbio-exp", "rbio-tf", "rbio-released"])
-@pytest.mark.parametrize("n", [1, 3, 36, 1000])
-def test_01_glued_thinks_never_beat_honesty(judge, item, profile, n):
-    truth = {"classes": ["no", "yes"], "confidences": [0.9, 0.1]}
-    glued = "<think>a</think>" * n + "<answer>yes</answer>"
-    attack = judge(profile, item(glued, truth=truth), p=0.1)
-    honest = judge(profile, item(tagged("no"), truth=truth), p=0.1)
-    assert all(0 <= (c.score or 0) <= 1 for c in attack.components)
-    assert attack.reward < honest.reward
 
 
 def test_06_contradiction_is_reported_and_can_be_gated(judge, item, profiles):
@@ -163,13 +130,6 @@ def test_mention(judge, item, think, keywords, share):
     result = judge("rbio-released", item(tagged("yes", think), keywords=keywords))
     mention = next(c for c in result.components if c.name == "mention")
     assert (result.status, mention.score) == ("ok", share)
-
-
-def test_11_adjacent_answer_equals_answer_on_a_new_line(judge, item):
-    rewards = {
-        judge("rbio-released", item(tagged("yes", between=gap))).reward for gap in ("", " ", "\n")
-    }
-    assert rewards == {1 + 2 * 0.9 + 1}
 
 
 ABSTAIN = {
