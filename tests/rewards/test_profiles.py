@@ -13,6 +13,7 @@ from service.rewards import files
 from service.rewards.core import Item, Reason, Verdict
 from service.rewards.profiles import ProfileFault, load_profiles, pinned
 from service.rewards.tasks import TASK_TYPES
+from service.rewards.works import carry_out
 from worldmodels.core import RELATIONS, Status
 
 SHIPPED = sorted(path.stem for path in files.SHIPPED.glob("*.toml"))
@@ -43,7 +44,9 @@ def test_the_example_of_a_profile_works(profiles, name):
     assert profile.fault(item) is None
     answer = profile.read(item)
     verdicts = [Verdict(Status.OK, 0.9, 0.4, 0.04, 0.8)] * len(profile.queries(item))
-    result = profile.compose(item, answer, verdicts)
+    works = profile.works(item, answer)
+    findings = {index: carry_out(work) for index, work in works.items()}
+    result = profile.compose(item, answer, verdicts, findings)
     assert result.status == "ok"
     assert profile.range[0] <= result.reward <= profile.range[1]
 
