@@ -113,7 +113,8 @@ def _number(task: tasks.Number, rules: Extraction, library: Library) -> Form:
 
 
 def _ranking(task: tasks.Ranking, rules: Extraction, library: Library) -> Form:
-    return Names(_candidates(tuple(task.candidates)), repeats="never")
+    candidates = tuple(task.candidates)
+    return Names(_candidates(candidates) if candidates else {}, repeats="never")
 
 
 def _checkpoints(task: tasks.Checkpoints, rules: Extraction, library: Library) -> Form:

@@ -16,6 +16,8 @@ from typing import Any, Final
 from service.rewards.errors import ProfileFault, nearest
 from service.rewards.recipe import NAME, Fault
 
+_DECISIVE: Final = frozenset({"tasks", "extract", "compose", "component"})
+"""The keys of a file that decide what its profile earns."""
 SHIPPED: Final = Path(__file__).parent.parent / "profiles"
 
 
@@ -131,6 +133,8 @@ def merged(name: str, sources: Mapping[str, Source]) -> dict[str, Any]:
 
 def _overlay(base: dict[str, Any], source: Source) -> dict[str, Any]:
     made = dict(base)
+    if "example" in base and _DECISIVE & source.raw.keys():  # what the base earns is not known here
+        made["example"] = [{**entry, "reward": None} for entry in base["example"]]
     for key, value in source.raw.items():
         if key == "extends":
             continue

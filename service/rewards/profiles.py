@@ -312,10 +312,21 @@ def load_profiles(folder: Path | None = None, library: Library | None = None) ->
     profiles = {}
     for name, source in sources.items():
         try:
-            profiles[name] = build(name, resolve(files.merged(name, sources)), library)
+            profiles[name] = _extended(source, files.merged(name, sources), library)
         except Fault as fault:
             raise source.fault(fault) from None
     return profiles
+
+
+def _extended(source: files.Source, document: dict[str, Any], library: Library) -> Profile:
+    """A file's profile; examples of its base that do not work under it are not its own."""
+    recipe = resolve(document)
+    try:
+        return build(source.name, recipe, library)
+    except Fault as fault:
+        if fault.table != "example" or "example" in source.raw:
+            raise
+    return build(source.name, msgspec.structs.replace(recipe, examples=()), library)
 
 
 def pinned(name: str) -> tuple[str, str | None]:

@@ -41,8 +41,8 @@
     dishonest = ["…"]              # completions that must earn less than this one
 
 With ``extends`` the tables merge key by key, components by name, and a component with
-``remove = true`` is taken out, and examples of one's own replace those of the base. The file's
-stem is the profile's name. Unknown keys are errors.
+``remove = true`` is taken out, and examples of one's own replace those of the base, which are left
+out where they do not work any more. The file's stem is the profile's name. Unknown keys are errors.
 """
 
 from __future__ import annotations

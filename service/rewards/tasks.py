@@ -115,7 +115,8 @@ class Number(_Task, frozen=True, tag="number"):
 class Ranking(_Task, frozen=True, tag="ranking"):
     """Candidates in order, best first."""
 
-    candidates: list[str]
+    candidates: list[str] = []
+    """The names that may be ranked; [] allows any, for screens of thousands of genes."""
     question: str = ""
     k: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None
     """Places asked for; None: the profile's."""

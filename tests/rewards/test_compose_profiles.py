@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from service.rewards.core import Item, Verdict
-from service.rewards.profiles import load_profiles
+from service.rewards.profiles import ProfileFault, load_profiles
 from worldmodels.core import Status
 
 PROFILES = [
@@ -72,3 +72,30 @@ def test_an_unmeasured_pair_leaves_the_model_alone(judge, item):
     for name, reward in (("rbio-tf+exp", 0.8), ("rbio-mlp+exp", 0.7)):
         assert judge(name, yes, known, unmeasured).reward == reward
         assert judge(name, yes, unmeasured, known).status == "abstain"
+
+
+EXTENDED = {
+    "an example that works": ('extends = "cell-o1"\n', [1.0]),
+    "another scale, its reward is not known": (
+        'extends = "cell-o1"\n[compose]\nscale = [0, 2]\nrange = [-1, 2]\n',
+        [None],
+    ),
+    "an example that does not work": (
+        'extends = "cell-o1"\n[[component]]\nname = "cells"\nmax_length = 3\n',
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "rewards"), EXTENDED.values(), ids=EXTENDED)
+def test_examples_of_a_base(tmp_path, text, rewards):
+    (tmp_path / "mine.toml").write_text(text, "utf-8")
+    examples = load_profiles(tmp_path)["mine"].recipe.examples
+    assert [example.reward for example in examples] == rewards
+
+
+def test_an_example_of_ones_own_must_work(tmp_path):
+    text = 'extends = "cell-o1"\n[[example]]\ncompletion = "B cell"\n'
+    (tmp_path / "mine.toml").write_text(text, "utf-8")
+    with pytest.raises(ProfileFault, match=r"mine.toml:2: \[example 1\] TASK_MISMATCH"):
+        load_profiles(tmp_path)

@@ -22,7 +22,7 @@ CELLS = ["B cell", "CD8 T cell", "NK cell", "monocyte"]
 EXTRA = {
     "partial": 'extends = "cell-o1"\n[[component]]\nname = "cells"\nexact = 0.0\n',
     "exact": 'extends = "cell-o1"\n[[component]]\nname = "cells"\nexact = 1.0\n',
-    "short": 'extends = "cell-o1"\nexample = []\n[[component]]\nname = "cells"\nmax_length = 3\n',
+    "short": 'extends = "cell-o1"\n[[component]]\nname = "cells"\nmax_length = 3\n',
     "lexi": 'tasks = ["label_list"]\n[compose]\noperator = "lexi_sum"\n[[component]]\nname = "cells"\nverifier = "label_list"\nmax_length = 4\n'
     '[[component]]\nname = "format"\nverifier = "format"\nrole = "auxiliary"\nweight = 0.12\n',
     "hits": 'extends = "assaybench"\n[[component]]\nname = "ranking"\nmeasure = "hits"\n',
@@ -276,12 +276,48 @@ def test_ranking_faults(mine, judge, profile, truth, task, message):
     assert message in result.message
 
 
+OPEN = {
+    "best": ("CALR, AARS1, AR", 1.0),
+    "09 previous symbol": ("CALR, AARS, AR", 1.0),
+    "09 alias": ("cC1qR, AlaRS, AR", 1.0),
+    "not assayed ones take places": ("GENE1, GENE2, GENE3", 0.0),
+    "prose is no gene": ("whichever genes are relevant", 0.0),
+}
+
+
+@pytest.mark.parametrize(("answer", "score"), OPEN.values(), ids=OPEN)
+def test_open_rankings_resolve_genes(judge, answer, score):
+    truth = {"CALR": 3, "AARS": 2, "NR3C4": 1, "WAS": 0, "REST": 0}
+    result = judge("assaybench", ranking(answer, truth, candidates=[], k=3))
+    assert (result.status, result.reward) == ("ok", score)
+
+
+def test_one_gene_under_two_names_stands_twice(judge):
+    truth = {"CALR": 3, "AARS": 2, "WAS": 0}
+    doubled = ranking("CALR, AARS, AARS1", truth, candidates=[])
+    assert (judge("assaybench", doubled).status, judge("assaybench", doubled).reason) == (
+        "invalid",
+        "MALFORMED",
+    )
+    twice = judge("assaybench", ranking("CALR", {"AARS": 1, "AARS1": 0}, candidates=[]))
+    assert (twice.reason, "stands twice" in twice.message) == ("BAD_TRUTH", True)
+
+
+def test_a_genome_is_ranked_in_time(judge):
+    """A screen of 20,000 genes and 100 answers; more genes than there are is a fault."""
+    genome = {f"GENE{n}": float(n % 7 == 0) for n in range(20_000)}
+    best = ", ".join(f"GENE{7 * n}" for n in range(100))
+    assert judge("assaybench", ranking(best, genome, candidates=[])).reward == 1.0
+    genome |= {f"OTHER{n}": 0.0 for n in range(10_001)}
+    assert "at most 30000" in judge("assaybench", ranking(best, genome, candidates=[])).message
+
+
 def test_no_true_ranking_no_opinion(judge):
     assert judge("assaybench", ranking("A1", None)).reason == "NO_TRUTH"
 
 
 def test_a_truth_in_order_is_linear_relevance():
-    found = relevances(["A1", "b1"], {"a1", "b1", "c1"})
+    found = relevances(["A1", "b1"], {"a1", "b1", "c1"}, str.lower)
     assert found == {"a1": 1.0, "b1": 0.5, "c1": 0.0}
 
 

@@ -161,4 +161,4 @@ def _unmasked(known: Mapping[str, str], masked: bool = False) -> dict[str, str]:
 
 
 def _plain(text: str) -> str:
-    return normal(unicodedata.normalize("NFC", text))
+    return normal(text if text.isascii() else unicodedata.normalize("NFC", text))

@@ -91,7 +91,7 @@ class LabelListJudge(Judge):
 
 
 def _plain(name: str) -> str:
-    return normal(unicodedata.normalize("NFC", name))
+    return normal(name if name.isascii() else unicodedata.normalize("NFC", name))
 
 
 def _name_fault(name: object, form: Names) -> str | None:

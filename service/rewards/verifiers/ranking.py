@@ -17,17 +17,24 @@
 
 Truth: {candidate: relevance}, where a candidate without relevance was not assayed; or candidates in
 true order, where the first has the greatest relevance, each further one the same amount less, and
-those not listed 0. Names compare without letter case. A candidate that stands twice in an answer is
-MALFORMED; names beyond the k-th count for nothing, so that spraying candidates earns no more.
-A truth under which every order earns the same is BAD_TRUTH.
+those not listed 0. A truth under which every order earns the same is BAD_TRUTH, as is one of more
+than ``MAX_CANDIDATES``.
+
+Names compare without letter case; with ``names = "genes"`` as genes, so that AARS is AARS1 on both
+sides (a name that is no gene's alone stands for itself). A task without ``candidates`` takes any
+name: what the truth does not have was not assayed. A candidate that stands twice in an answer,
+under whatever name, is MALFORMED; names beyond the k-th count for nothing, so that spraying
+candidates earns no more.
 """
 
 from __future__ import annotations
 
 import functools
+import heapq
 import math
 import unicodedata
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -37,6 +44,10 @@ from service.rewards.grades import Step, check_step, stepped
 from service.rewards.library import Library
 from service.rewards.tasks import Ranking
 from service.rewards.verifiers.judge import Fault, Judge
+from worldmodels.core import Status
+
+MAX_CANDIDATES: Final = 30_000
+"""A genome-wide screen has about 20,000."""
 
 
 class RankingOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,6 +56,8 @@ class RankingOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     measure: Literal["andcg", "hits", "spearman"] = "andcg"
     k: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None
     """Places that count, where the task does not say; None: all of them."""
+    names: Literal["plain", "genes"] = "plain"
+    """Whether names are those of genes, to be resolved to current symbols."""
     step: Step = 0.0
     """Scores are rounded down to its multiples; 0: not at all."""
 
@@ -62,17 +75,26 @@ class RankingJudge(Judge):
         check_step(options.step)
         self.gap = options.step
         self.states = "label"
+        self.plain = _plain
+        if options.names == "genes":
+            resolve = library.genes.resolve
+
+            @functools.lru_cache(maxsize=65_536)
+            def gene(name: str) -> str:
+                symbol, status = resolve(name.strip())
+                return symbol.lower() if status is Status.OK else _plain(name)
+
+            self.plain = gene
 
     def fault(self, item: Item, form: Form) -> Fault | None:
         """BAD_TRUTH for a truth that ranks nothing, or not the task's candidates."""
         task = item.task
         if item.truth is None or not isinstance(task, Ranking):
             return None
-        candidates = {_plain(name) for name in task.candidates}
-        known = relevances(item.truth, candidates)
+        known = self._known(item, task)
         if isinstance(known, str):
             return Reason.BAD_TRUTH, known
-        message = _pointless(known, self.options.measure, self._places(task))
+        message = _pointless(known, self.options.measure, self._places(task, known))
         return None if message is None else (Reason.BAD_TRUTH, message)
 
     def score(self, item: Item, answer: Answer, verdicts: tuple[Verdict, ...]) -> Component:
@@ -82,12 +104,12 @@ class RankingJudge(Judge):
             return self.missing(Reason.NO_TRUTH)
         assert isinstance(task, Ranking)  # fault and the form let nothing else through
         assert isinstance(names, tuple)
-        known = relevances(item.truth, {_plain(name) for name in task.candidates})
+        known = self._known(item, task)
         assert isinstance(known, dict)
-        said = [_plain(name) for name in names]
+        said = [self.plain(name[:1000]) for name in names]
         if len(set(said)) < len(said):
             return self.missing(Reason.MALFORMED)
-        k = self._places(task)
+        k = self._places(task, known)
         if self.options.measure == "andcg":
             earned = andcg(said, known, k)
         elif self.options.measure == "hits":
@@ -96,14 +118,27 @@ class RankingJudge(Judge):
             earned = (1.0 + spearman(said, known)) / 2.0
         return Component(self.name, stepped(earned, self.options.step), self.weight)
 
-    def _places(self, task: Ranking) -> int:
-        return task.k or self.options.k or len(task.candidates)
+    def _known(self, item: Item, task: Ranking) -> dict[str, float] | str:
+        return relevances(item.truth, set(map(self.plain, task.candidates)), self.plain)
+
+    def _places(self, task: Ranking, known: dict[str, float]) -> int:
+        return task.k or self.options.k or len(task.candidates) or len(known)
 
 
-def relevances(truth: object, candidates: set[str]) -> dict[str, float] | str:
-    """Relevance of each assayed candidate, or what is wrong with the truth."""
+def relevances(
+    truth: object, candidates: set[str], plain: Callable[[str], str]
+) -> dict[str, float] | str:
+    """Relevance of each assayed candidate, or what is wrong with the truth.
+
+    Args:
+        truth: as the item carries it.
+        candidates: those of the task, as ``plain`` writes them; empty allows any.
+        plain: one spelling for each candidate.
+    """
+    if isinstance(truth, list | dict) and len(truth) > MAX_CANDIDATES:
+        return f"truth: {len(truth)} candidates; at most {MAX_CANDIDATES} can be ranked"
     if isinstance(truth, list):
-        ordered = [_plain(name) if isinstance(name, str) else "" for name in truth]
+        ordered = [plain(name) if isinstance(name, str) else "" for name in truth]
         if len(set(ordered)) < len(ordered):
             return "truth: a candidate stands twice"
         given = dict.fromkeys(candidates, 0.0)
@@ -115,13 +150,13 @@ def relevances(truth: object, candidates: set[str]) -> dict[str, float] | str:
                 return f"truth[{name!r:.80}]: expected a number, got {value!r:.80}"
             if not -1e9 <= value <= 1e9:
                 return f"truth[{name!r:.80}]: {value!r} is not between -1e9 and 1e9"
-            given[_plain(name)] = float(value)
+            given[plain(name)] = float(value)
         if len(given) < len(truth):
             return "truth: a candidate stands twice"
     else:
         return f"truth: expected relevances by candidate or candidates in order, got {truth!r:.80}"
     strange = next((name for name in given if name not in candidates), None)
-    if strange is not None:
+    if candidates and strange is not None:
         return f"truth: {strange!r:.80} is none of task.candidates"
     return given or "truth: empty"
 
@@ -141,8 +176,7 @@ def _pointless(known: dict[str, float], measure: str, k: int) -> str | None:
 def andcg(said: list[str], known: dict[str, float], k: int) -> float:
     """Adjusted nDCG of the first k names; see the module."""
     gains = [known[name] for name in said[:k] if name in known]
-    ideal = sorted((max(value, 0.0) for value in known.values()), reverse=True)[:k]
-    best = _dcg(ideal)
+    best = _dcg([max(value, 0.0) for value in heapq.nlargest(k, known.values())])
     mean = math.fsum(known.values()) / len(known)
     chance = max(0.0, mean * _discounts(min(k, len(known))) / best)
     if chance >= 1.0:  # by rounding only, of relevances that hardly differ
@@ -199,4 +233,4 @@ def _ranks(values: list[float]) -> list[float]:
 
 
 def _plain(name: str) -> str:
-    return normal(unicodedata.normalize("NFC", name))
+    return normal(name if name.isascii() else unicodedata.normalize("NFC", name))
