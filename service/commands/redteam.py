@@ -23,7 +23,6 @@ from service.rewards.profiles import Profile, load_profiles
 
 if TYPE_CHECKING:
     from service.redteam.report import Finding, Line, Report
-    from service.rewards.library import Library
 
 _ERRORS = Console(stderr=True)
 _SHOWN = 3
@@ -42,7 +41,7 @@ def redteam(
         typer.Option(help="Ask this server (http://… or grpc://…) and its world models."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Settings file: its profiles and knowledge.")
+        Path | None, typer.Option(help="Settings file: its profiles and further knowledge.")
     ] = None,
     folder: Annotated[Path | None, typer.Option(help="Folder with profiles of your own.")] = None,
     seed: Annotated[int, typer.Option(help="Decides about everything random.")] = 0,
@@ -69,6 +68,8 @@ def redteam(
     loaded = _load(config, folder)
     wanted = _wanted(profiles or [], loaded, every=every)
     reports = _attack(wanted, url, seed, rounds)
+    if all(report.skipped for report in reports):
+        raise StartupFault(f"{reports[0].profile} was not attacked: {reports[0].skipped}")
     if as_json:
         from service.redteam.report import plain
 
@@ -84,12 +85,13 @@ def redteam(
 def _load(config: Path | None, folder: Path | None) -> dict[str, Profile]:
     from service.redteam.library import library
 
-    known: Library = library()
-    if config is not None:
-        from service import settings
+    if config is None:
+        return load_profiles(folder, library())
+    from service import app, settings
 
-        folder = folder or settings.load(config, {}).profiles.folder
-    return load_profiles(folder, known)
+    loaded = settings.load(config, {})
+    more = app.knowledge(loaded, lambda line: _ERRORS.print(line, style="dim", markup=False))
+    return load_profiles(folder or loaded.profiles.folder, library(more))
 
 
 def _wanted(names: Iterable[str], loaded: Mapping[str, Profile], *, every: bool) -> list[Profile]:
@@ -105,8 +107,9 @@ def _wanted(names: Iterable[str], loaded: Mapping[str, Profile], *, every: bool)
 def _attack(wanted: list[Profile], url: str | None, seed: int, rounds: int) -> list[Report]:
     from service.redteam.arena import Arena, Local, Remote
     from service.redteam.bench import Bench
+    from service.redteam.report import Report
     from service.redteam.suite import run
-    from softverifier import RewardClient, SoftVerifierError
+    from softverifier import RequestRejected, RewardClient, SoftVerifierError
 
     reports = []
     with _progress() as bar, Bench() as bench:
@@ -132,6 +135,8 @@ def _attack(wanted: list[Profile], url: str | None, seed: int, rounds: int) -> l
                 reports.append(
                     run(profile, arena, seed=seed, rounds=rounds, begin=begin, tick=tick)
                 )
+            except RequestRejected as error:
+                reports.append(Report(profile.name, profile.digest, skipped=str(error)))
             except SoftVerifierError as error:
                 raise StartupFault(f"{url}: {error}") from None
             finally:
@@ -154,7 +159,7 @@ def _progress() -> Progress:
 
 def _show(console: Console, report: Report, *, verbose: bool) -> None:
     if report.skipped:
-        console.print(f"{report.profile}: not attacked, it lacks {report.skipped}", markup=False)
+        console.print(f"{report.profile}: not attacked: {report.skipped}", markup=False)
         return
     table = Table("attack", "rows", "tries", "earns at most", "honesty", "verdict")
     table.title, table.title_justify = f"{report.profile}  ({report.cases} honest cases)", "left"

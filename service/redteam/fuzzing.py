@@ -74,12 +74,13 @@ def _mutation(case: Case, random: Random) -> str:
 
 
 def _soup(case: Case, random: Random) -> str:
-    """Tokens of the grammar in any order."""
+    """Tokens of the grammar in any order; half of the time where only a field should be."""
     own = [piece.text for piece in case.frame.pieces]
-    return "".join(
+    soup = "".join(
         random.choice(own if random.random() < 0.3 else TOKENS)
         for _ in range(random.choice((1, 3, 8, 20, 60)))
     )
+    return random.choice((soup, soup, case.write(soup), case.write(think=soup, section=soup)))
 
 
 def _characters(case: Case, random: Random) -> str:

@@ -132,10 +132,10 @@ def _honest(
             where = report.left_out if case.varied else report.faults
             where.append(f"{case.name}: the honest completion earns nothing: {why}")
             continue
-        if case.stated is not None and abs(result.reward - case.stated) > TOLERANCE:
+        stated = case.stated if arena.synthetic else None  # a server's knowledge is its own
+        if stated is not None and abs(result.reward - stated) > TOLERANCE:
             report.faults.append(
-                f"{case.name}: the profile states reward = {case.stated:g}, it earns "
-                f"{result.reward:g}"
+                f"{case.name}: the profile states reward = {stated:g}, it earns {result.reward:g}"
             )
         cases.append(chosen)
         honest[chosen.name] = result.reward

@@ -48,18 +48,33 @@ def test_rounds_add_variations():
     assert many > 2 * few
 
 
+LACKING = """
+tasks = ["label"]
+[extract]
+knowledge = "nowhere"
+[[component]]
+name = "label"
+verifier = "label"
+knowledge = "nowhere"
+"""
 MISTAKES = {
     "no profile": ((), "name a profile, or --all"),
     "unknown": (("rbio-mpl",), "did you mean 'rbio-mlp'"),
     "no folder": (("rbio-mlp", "--folder", "/nowhere"), "/nowhere: no such folder"),
+    "needs knowledge": (
+        ("mine", "--folder", "FOLDER"),
+        "mine was not attacked: knowledge 'nowhere'",
+    ),
     "no server": (("rbio-mlp", "--url", "http://127.0.0.1:9"), "127.0.0.1:9"),
 }
 
 
 @pytest.mark.parametrize(("arguments", "text"), MISTAKES.values(), ids=MISTAKES)
-def test_mistakes_are_told(arguments, text, monkeypatch, capsys):
+def test_mistakes_are_told(arguments, text, monkeypatch, capsys, tmp_path):
     from service import cli
 
+    (tmp_path / "mine.toml").write_text(LACKING)
+    arguments = [argument.replace("FOLDER", str(tmp_path)) for argument in arguments]
     monkeypatch.setattr("sys.argv", ["soft-verifier", "redteam", *arguments])
     monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit) as ended:
@@ -85,3 +100,20 @@ def test_a_running_server_under_attack(server, profile):
     assert report["cases"] > 1
     assert report["attacks"] > 500
     assert report["holds"], report
+
+
+def test_a_server_that_does_not_serve_a_profile_says_so(server):
+    running, folder = server
+    shown = call("soft", "rbio-mlp", "--url", running.http, "--folder", folder, "--json")
+    assert shown.exit_code == 0, shown.output
+    served, other = json.loads(shown.stdout)
+    assert served["holds"]
+    assert served["skipped"] is None
+    assert "needs a world model" in other["skipped"]
+
+
+def test_settings_name_the_folder(tmp_path):
+    config = write_config(tmp_path)
+    shown = call("soft", "--config", config)
+    assert shown.exit_code == 0, shown.output
+    assert "none of them pays" in shown.stdout
