@@ -21,6 +21,7 @@ Truth: {"answer": "up", "checkpoints": {"UPR": "up", "cell cycle": "uncertain"}}
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -112,26 +113,36 @@ def stated(sections: tuple[tuple[str, str], ...], task: Checkpoints) -> dict[str
     return said
 
 
-def _classes(task: Checkpoints) -> dict[str, set[str]]:
-    return {
-        _plain(name): {UNCERTAIN, *map(_plain, classes)}
-        for name, classes in task.checkpoints.items()
-    }
+def _classes(task: Checkpoints) -> Mapping[str, frozenset[str]]:
+    """The classes that each checkpoint may be given; for a task without a fault."""
+    return _read(tuple((name, tuple(classes)) for name, classes in task.checkpoints.items()))[0]
 
 
 def _task_fault(task: Checkpoints) -> str | None:
-    if not task.checkpoints:
-        return "task.checkpoints: expected at least one; a task without is of type label"
-    if len(_classes(task)) < len(task.checkpoints):
-        return "task.checkpoints: two names read the same"
-    for name, classes in task.checkpoints.items():
+    return _read(tuple((name, tuple(classes)) for name, classes in task.checkpoints.items()))[1]
+
+
+@functools.lru_cache(maxsize=256)
+def _read(
+    checkpoints: tuple[tuple[str, tuple[str, ...]], ...],
+) -> tuple[Mapping[str, frozenset[str]], str | None]:
+    """Checkpoints and their classes as they compare, and what is wrong with them."""
+    read: dict[str, frozenset[str]] = {}
+    for name, classes in checkpoints:
         where = f"task.checkpoints[{name!r:.80}]"
-        if not _plain(name) or "\n" in name:
-            return f"{where}: expected a name on one line"
+        plain = _plain(name)
+        if not plain or "\n" in name:
+            return read, f"{where}: expected a name on one line"
+        if plain in read:
+            return read, f"{where}: two names read the same"
         distinct = {_plain(label) for label in classes} - {UNCERTAIN}
         if len(distinct) < 2 or "" in distinct or any(set(label) & set(":\n") for label in classes):
-            return f"{where}: expected two classes or more, without colons, got {classes!r:.80}"
-    return None
+            shown = list(classes)
+            return read, f"{where}: expected two classes or more, without colons, got {shown!r:.80}"
+        read[plain] = frozenset({UNCERTAIN, *distinct})
+    if not read:
+        return read, "task.checkpoints: expected at least one; a task without is of type label"
+    return read, None
 
 
 def _truth_fault(truth: object, task: Checkpoints) -> str | None:
