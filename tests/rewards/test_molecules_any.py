@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from molecules import ASPIRIN
+from molecules import ASPIRIN, DRUGS
 from service.rewards.molecules.formula import formula_of
 from service.rewards.molecules.fragments import COUNTER_IONS, parent
 from service.rewards.molecules.judgements import equal, valid
@@ -71,16 +71,16 @@ def test_molecules_are_equal_only_to_themselves(one, other, seed):
 
 
 @CHEAP
-@given(smiles=ANY)
-def test_every_representation_is_the_same_molecule(smiles):
+@given(smiles=WHOLE | st.sampled_from(sorted(DRUGS.values())), seed=SEEDS)
+def test_every_representation_is_the_same_molecule(smiles, seed):
     import selfies
 
     molecule = read(smiles)
-    assert same(selfies.encoder(smiles), smiles, asked="selfies").score == 1.0
-    name = inchi(molecule)  # does not tell tautomers apart
-    whole = canonical(read(name, "inchi")) == canonical(molecule)
-    assert same(name, smiles, asked="inchi").score == float(whole)
-    assert same(name, smiles, asked="inchi", tautomers="ignore").score == 1.0
+    assert same(selfies.encoder(spelled(smiles, seed)), smiles, asked="selfies").score == 1.0
+    name = inchi(molecule)
+    assert same(name, smiles, asked="inchi").score == 1.0
+    if "[n+]([O-])" not in smiles:  # tirapazamine: RDKit does not read the InChI that it writes
+        assert same(smiles, name, written="inchi").score == 1.0
     assert same(formula_of(molecule), smiles, asked="formula").score == 1.0
 
 

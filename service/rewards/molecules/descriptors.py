@@ -6,7 +6,7 @@ name                       unit     range      what, and source
 molecular_weight           Da       > 0        average mass, IUPAC atomic weights (RDKit MolWt)
 exact_mass                 Da       > 0        monoisotopic mass (RDKit ExactMolWt)
 logp                       –        real       octanol/water, Wildman and Crippen 1999
-molar_refractivity         cm³/mol  real       Wildman and Crippen 1999
+molar_refractivity         cm3/mol  real       Wildman and Crippen 1999
 tpsa                       Å²       ≥ 0        topological polar surface area, N and O, Ertl 2000
 labute_asa                 Å²       ≥ 0        approximate surface area, Labute 2000
 qed                        –        (0, 1)     drug-likeness, mean weights, Bickerton et al. 2012

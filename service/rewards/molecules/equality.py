@@ -7,7 +7,8 @@ stereo included.
   ``strict`` a centre left open differs from one that is stated.
 * ``tautomers = "ignore"``: equal standard InChI, which holds mobile hydrogens (amide and imidic
   acid, 2-pyridone and 2-hydroxypyridine, imidazole's two nitrogens) in one place; keto and enol
-  stay apart. InChI is bounded where enumerating tautomers explodes.
+  stay apart. InChI is bounded where enumerating tautomers explodes. Where the answer or the truth
+  is an InChI this holds in any case: it does not say which tautomer is meant.
 * ``salts = "ignore"``: the parents are compared (``fragments``).
 
 Source of the InChI: Heller et al., J. Cheminform. 2015, 7, 23.

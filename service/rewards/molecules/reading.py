@@ -36,6 +36,7 @@ STRUCTURAL: Final = ("smiles", "selfies", "inchi")
 _SMILES: Final = re.compile(r"[A-Za-z0-9@+\-\[\]()\\/%=#$:.]+")
 _SELFIES: Final = re.compile(r"(?:\[[^\[\]]{1,20}\]|\.)+")
 _SYMBOL: Final = re.compile(r"\[[^\[\]]*\]|\.")
+_JUMP: Final = re.compile(r"\[[=#/\\-]*(?:Ring|Branch)([123])\]")
 _INCHI: Final = re.compile(r"InChI=1S/[!-~]+")
 
 
@@ -96,18 +97,30 @@ def _read_selfies(text: str) -> Mol:
     symbols = _SYMBOL.findall(text)
     if symbols[-1] == ".":
         raise Unreadable("not a SELFIES: a fragment is empty")
+    if "[nop]" in symbols or "[epsilon]" in symbols:
+        raise Unreadable("not a SELFIES: a symbol for nothing")
     try:
         written = selfies.decoder(text)
-        shorter = selfies.decoder("".join(symbols[:-1]))
+        idle = not _ends_in_index(symbols) and written == selfies.decoder("".join(symbols[:-1]))
     except selfies.DecoderError as error:
         raise Unreadable(f"not a SELFIES: {str(error).splitlines()[0]}") from None
     if not written:
         raise Unreadable("not a SELFIES: it has no atoms")
-    if written == shorter:
+    if idle:
         raise Unreadable("not a SELFIES: the last symbol says nothing")
     if len(written) > 4 * MAX_CHARS:
         raise Unreadable("its SMILES is too long to be read", long=True)
     return _read_smiles(written)
+
+
+def _ends_in_index(symbols: list[str]) -> bool:
+    """Whether the last symbol is a number: those after a ring or a branch say how far it goes."""
+    at = numbers = 0
+    while at < len(symbols):
+        found = _JUMP.fullmatch(symbols[at])
+        numbers = int(found[1]) if found else 0
+        at += 1 + numbers
+    return numbers > 0
 
 
 def _read_inchi(text: str) -> Mol:

@@ -4,8 +4,11 @@ Score: 1 if every constraint holds, else 0; with ``score = "share"`` the share t
 way gated: an answer that is no molecule is invalid, and one that no chemist would make (more than
 one fragment, too small or too large, a complaint of ``service.rewards.molecules.reasonable``)
 earns 0. Constraints are those of ``service.rewards.molecules.constraints``; a wrong one is
-BAD_ITEM with its index, and what it asks is never the completion's fault. The task is its own
-truth.
+BAD_ITEM with its index. The task is its own truth.
+
+Limit: patterns are bounded in length, not in cost. One of many wildcards may take longer on a large
+answer than the item's budget, which makes the answer TOO_LONG: write patterns of atoms that are
+named.
 """
 
 from __future__ import annotations
@@ -43,9 +46,7 @@ class ConstraintsJudge(MoleculeJudge):
     Options = ConstraintsOptions
     tasks = ("molecule.constraints",)
 
-    def __init__(
-        self, name: str, weight: float, options: ConstraintsOptions, library: Library
-    ):
+    def __init__(self, name: str, weight: float, options: ConstraintsOptions, library: Library):
         super().__init__(name, weight, options, library)
         if options.least_atoms > options.most_atoms:
             raise ProfileFault(
