@@ -201,6 +201,9 @@ def test_counter_ions_may_be_ignored_and_change_nothing():
     assert designed(ASPIRIN + ".[Na+]", weight, salts="ignore").score == 1.0
     assert designed(ASPIRIN + ".CCCCCC", weight, salts="ignore").score == 0.0
     assert designed("[Na+].[Cl-]", weight, salts="ignore", least=1).score == 0.0
+    donor = {"property": "hbd", "at_least": 1}
+    assert designed("CCC(=O)[O-]", donor, salts="ignore").score == 0.0
+    assert designed("CCC(=O)[O-].[Na+]", donor, salts="ignore").score == 0.0
 
 
 @settings(max_examples=60, deadline=None)

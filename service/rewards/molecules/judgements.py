@@ -123,7 +123,7 @@ def designed(
         if salts == "forbid":
             return None
         try:
-            molecule = fragments.parent(molecule)
+            molecule = fragments.bare(molecule)  # not neutralised: no ion buys a proton
         except Unreadable:
             return None
         if fragments.count(molecule) > 1:
