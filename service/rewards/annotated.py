@@ -3,8 +3,9 @@
 Genes are found by their current symbol, whatever the annotation file calls them. Aspects are the
 namespaces of GO (``worldmodels.ontology.ASPECTS``). A text names a term where the words of its name
 stand in it one after another (letter case, punctuation and hyphens aside) in a sentence that denies
-nothing. Names of one word are found among a gene's own terms only: "growth" and "binding" are words
-of English. Immutable, and safe to share between threads.
+nothing. Names of one word count too ("nucleus"), or listing them all would be free; the price is
+that prose which says "transport" of a gene that transports nothing claims it. Immutable, and safe
+to share between threads.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class AnnotatedGenes:
         self._terms_of = found
         self._names = _names(ontology)
         self._common = _common(ontology, found)
+        self._baseline = functools.lru_cache(maxsize=65_536)(self._best_of_common)
 
     def terms(self, symbol: str, aspect: str = "all") -> tuple[str, ...]:
         """A gene's direct annotations in an aspect, most specific first, roots left out."""
@@ -85,15 +87,12 @@ class AnnotatedGenes:
 
     def baseline(self, symbol: str, aspect: str) -> float:
         """The best ``figure`` of a text that lists the commonest terms and knows nothing."""
-        terms = self.terms(symbol, aspect)
-        common = self.common(aspect)
-        shares = []
-        for count in range(1, len(common) + 1):
-            listed = common[:count]
-            shares.append(
-                self._share([t for t in listed if t in terms], set(listed), symbol, terms)
-            )
-        return max(shares, default=0.0)
+        return self._baseline(symbol, aspect)
+
+    def _best_of_common(self, symbol: str, aspect: str) -> float:
+        names = [self.ontology.terms[term].name for term in self.common(aspect)]
+        lists = ("; ".join(names[:count]) for count in range(1, len(names) + 1))
+        return max([self.figure(text, symbol, aspect) for text in lists], default=0.0)
 
     def _share(
         self, named: list[str], listed: set[str], symbol: str, terms: tuple[str, ...]
@@ -105,11 +104,11 @@ class AnnotatedGenes:
         return len(named) / len(terms) * len(named) / (len(named) + len(wrong))
 
     def _named(self, sentence: tuple[str, ...]) -> Iterator[str]:
-        """Terms whose names of two words or more stand in a sentence; the longest name wins."""
+        """Terms whose names stand in a sentence; the longest name wins."""
         at = 0
-        while at + 1 < len(sentence):
-            width = min(self._names.longest.get(sentence[at : at + 2], 0), len(sentence) - at)
-            while width >= 2:
+        while at < len(sentence):
+            width = min(self._names.longest.get(sentence[at], 0), len(sentence) - at)
+            while width >= 1:
                 term = self._names.terms.get(sentence[at : at + width])
                 if term is not None:
                     yield term
@@ -119,11 +118,11 @@ class AnnotatedGenes:
 
 
 class _Names:
-    """Names of two words or more, and for the first two words of a name how long one can be."""
+    """Names as words, and for the first word of a name how long one can be."""
 
     def __init__(self) -> None:
         self.terms: dict[tuple[str, ...], str] = {}
-        self.longest: dict[tuple[str, ...], int] = {}
+        self.longest: dict[str, int] = {}
 
 
 def words(text: str) -> list[str]:
@@ -136,9 +135,9 @@ def _names(ontology: Ontology) -> _Names:
     made = _Names()
     for term_id, term in ontology.terms.items():
         name = tuple(words(term.name))
-        if len(name) >= 2:
+        if name:
             made.terms.setdefault(name, term_id)
-            made.longest[name[:2]] = max(made.longest.get(name[:2], 0), len(name))
+            made.longest[name[0]] = max(made.longest.get(name[0], 0), len(name))
     return made
 
 

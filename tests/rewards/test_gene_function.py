@@ -145,6 +145,16 @@ def test_what_attacks_earn(measure: str, sections: tuple[str, ...]) -> None:
         assert earned <= 0.5 * honest
 
 
+def test_15_names_of_one_word_listed_cost_what_they_claim() -> None:
+    made = profile(aspect="C")
+    listed = "; ".join(name for name in NAMES if " " not in name)
+    honest = "endoplasmic reticulum lumen; endoplasmic reticulum membrane; cell surface; membrane"
+    task = {"type": "gene.function", "genes": ["CALR"]}
+    assert "mitochondrion" in listed
+    assert KNOWN.figure(f"CALR: {listed}", "CALR", "C") < KNOWN.figure(honest, "CALR", "C")
+    assert judged(made, f"CALR: {listed}", task=task).reward == 0.0
+
+
 def test_genes_are_found_under_any_of_their_names() -> None:
     made = profile()
     honest = judged(made, AARS, CALR).reward

@@ -42,7 +42,7 @@ class TextJudge(Judge):
     """Agreement with a reference text beyond what boilerplate reaches, in [0, 1]."""
 
     Options = TextOptions
-    tasks = ("text", "gene.function", "label")
+    tasks = ("text", "gene.function")
     truth = "hard"
     works = True
 
