@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
@@ -22,6 +22,7 @@ from service.redteam.variations import answered, variations_of
 from service.rewards.answers import form_of
 from service.rewards.core import Answer, Item, Reason, Truth
 from service.rewards.forms import Form
+from service.rewards.library import Knowledge
 from service.rewards.profiles import Profile
 from service.rewards.rules import Extraction, ends_of
 from service.rewards.tasks import (
@@ -159,7 +160,10 @@ class Case:
         return self.frame.has(SECTION) and not isinstance(self.task, Checkpoints)
 
     def write(
-        self, claim: str | None = None, think: str | None = None, section: str | None = None
+        self,
+        claim: str | None = None,
+        think: str | None = None,
+        section: str | Callable[[str], str] | None = None,
     ) -> str:
         """The honest completion with other fields."""
         return self.frame.write(claim, think, section)
@@ -171,6 +175,18 @@ class Case:
             one.name
             for one in self.profile.recipe.components
             if one.role == "primary" and one.verifier not in _BESIDE
+        )
+
+    @property
+    def consulted(self) -> tuple[Knowledge, ...]:
+        """The knowledge that the profile looks things up in."""
+        recipe = self.profile.recipe
+        named = [getattr(options, "knowledge", None) for options in recipe.options]
+        known = self.profile.library.knowledge
+        return tuple(
+            known[name]
+            for name in dict.fromkeys((*named, recipe.extract.knowledge))
+            if name is not None and name in known
         )
 
     def components(self, verifier: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ completions are the same frame with other fields.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -46,16 +47,29 @@ class Frame:
     ends: tuple[str, ...] = ("</think>",)
 
     def write(
-        self, claim: str | None = None, think: str | None = None, section: str | None = None
+        self,
+        claim: str | None = None,
+        think: str | None = None,
+        section: str | Callable[[str], str] | None = None,
     ) -> str:
-        """The completion with other fields; None leaves a field as it is."""
+        """The completion with other fields; None leaves a field as it is.
+
+        Args:
+            claim: the answer.
+            think: the reasoning.
+            section: each section's text, or what becomes of it.
+        """
         if claim is not None and self.quoted:
             claim = json.dumps(claim, ensure_ascii=False)[1:-1]
         fields = {CLAIM: claim, THINK: think, SECTION: section}
-        return "".join(
-            piece.text if (field := fields.get(piece.kind)) is None else field
-            for piece in self.pieces
-        )
+        written = []
+        for piece in self.pieces:
+            field = fields.get(piece.kind)
+            if field is None:
+                written.append(piece.text)
+            else:
+                written.append(field if isinstance(field, str) else field(piece.text))
+        return "".join(written)
 
     def has(self, kind: str) -> bool:
         """Whether there is such a field."""

@@ -83,7 +83,7 @@ def _others(case: Case, names: Sequence[str], random: Random) -> list[str]:
     task = case.task
     listed = list(task.classes) if isinstance(task, LabelSet) else []
     if not listed:
-        for knowledge in case.profile.library.knowledge.values():
+        for knowledge in case.consulted:
             listed += _terms(knowledge, names)
     listed = listed or list(_UNRELATED)
     honest = {name.strip().lower() for name in names}
@@ -135,7 +135,7 @@ def _roots(case: Case, random: Random) -> Iterator[Attack]:
 
 def _ontologies(case: Case, names: Sequence[str]) -> list[Knowledge]:
     """Those that know the honest names."""
-    return [one for one in case.profile.library.knowledge.values() if _known(one, names)]
+    return [one for one in case.consulted if _known(one, names)]
 
 
 def _lists(case: Case, random: Random) -> Iterator[Attack]:

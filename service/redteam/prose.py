@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import re
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -23,28 +25,81 @@ _ANOTHER: Final = (
 )
 
 
+_Change = Callable[[str], str]
+
+
 def _texts(case: Case, random: Random) -> Iterator[Attack]:
-    in_section = case.frame.has(SECTION)
-    honest = case.frame.text(SECTION) if in_section else case.claim
-    words = honest.split()
-    shuffled = random.sample(words, len(words))
-    for name, text, must in (
-        ("50 times", f"{honest} " * 50, Must.LESS),
-        ("twice", f"{honest} {honest}", Must.NO_MORE),
-        ("shuffled words", " ".join(shuffled), Must.LESS),
-        ("words backwards", " ".join(words[::-1]), Must.LESS),
-        ("sorted words", " ".join(sorted(words)), Must.LESS),
-        ("negated", _negated(honest), Must.LESS),
-        ("denied", f"It is not true that {honest}", Must.LESS),
-        ("boilerplate", _BOILERPLATE, Must.LESS),
-        ("boilerplate 20 times", _BOILERPLATE * 20, Must.LESS),
-        ("honest text and boilerplate", f"{honest} {_BOILERPLATE}" * 5, Must.LESS),
-        ("another gene's text", _ANOTHER, Must.LESS),
-        ("the first word", words[0] if words else "", Must.LESS),
-        ("nothing", "", Must.LESS),
-    ):
-        whole = case.write(section=text) if in_section else case.write(claim=text)
-        yield Attack(name, whole, must, heavy=True)
+    for name, change, must in (*_CHANGES, *_listed(case)):
+        yield Attack(name, _changed(case, change), must, heavy=True)
+    for name, mix in (("shuffled words", _shuffled), ("mixed sentences", _mixed)):
+        whole = _changed(case, functools.partial(mix, random))
+        yield Attack(name, whole, Must.LESS, heavy=True)
+
+
+def _changed(case: Case, change: _Change) -> str:
+    """The completion with other text, after the name that each section begins with."""
+    if not case.frame.has(SECTION):
+        return case.write(claim=change(case.claim))
+    return case.write(section=lambda text: _subject(text) + change(text[len(_subject(text)) :]))
+
+
+def _subject(text: str) -> str:
+    """``CALR: `` in front of what is said of it."""
+    found = _SUBJECT.match(text)
+    return found.group() if found else ""
+
+
+def _shuffled(random: Random, text: str) -> str:
+    words = text.split()
+    return " ".join(random.sample(words, len(words)))
+
+
+def _mixed(random: Random, text: str) -> str:
+    """Half of the words from elsewhere."""
+    others = _ANOTHER.split()
+    return " ".join(random.choice((word, random.choice(others))) for word in text.split())
+
+
+def _listed(case: Case) -> Iterator[tuple[str, _Change, Must]]:
+    """Every name that the profile's ontology has, in place of what is known, and beside it."""
+    for knowledge in case.consulted:
+        names = [term.name for term in knowledge.ontology.terms.values()]
+        for many in (len(names), 4 * _ENOUGH):
+            listed = ", ".join(names[:many])
+            yield (
+                f"{many} terms of {knowledge.name}",
+                functools.partial(_instead, listed),
+                Must.LESS,
+            )
+        listed = ", ".join(names[:_ENOUGH])
+        name = f"the honest text and {_ENOUGH} terms of {knowledge.name}"
+        yield name, functools.partial(_beside, listed), Must.LESS
+
+
+def _instead(listed: str, text: str) -> str:
+    return listed
+
+
+def _beside(listed: str, text: str) -> str:
+    return f"{text}, {listed}"
+
+
+_ENOUGH: Final = 20
+_SUBJECT: Final = re.compile(r"\s*[^\s:]{1,24}:\s*")
+_CHANGES: Final[tuple[tuple[str, _Change, Must], ...]] = (
+    ("50 times", lambda text: f"{text} " * 50, Must.LESS),
+    ("twice", lambda text: f"{text} {text}", Must.NO_MORE),
+    ("words backwards", lambda text: " ".join(text.split()[::-1]), Must.LESS),
+    ("sorted words", lambda text: " ".join(sorted(text.split())), Must.LESS),
+    ("negated", lambda text: _negated(text), Must.LESS),
+    ("denied", lambda text: f"It is not true that it has {text}", Must.LESS),
+    ("boilerplate", lambda text: _BOILERPLATE, Must.LESS),
+    ("boilerplate 20 times", lambda text: _BOILERPLATE * 20, Must.LESS),
+    ("honest text and boilerplate", lambda text: f"{text} {_BOILERPLATE}" * 5, Must.LESS),
+    ("what is true of another", lambda text: _ANOTHER, Must.LESS),
+    ("the first word", lambda text: " ".join(text.split()[:1]), Must.LESS),
+    ("nothing", lambda text: "", Must.LESS),
+)
 
 
 def _negated(text: str) -> str:

@@ -153,7 +153,9 @@ class Report:
         found: dict[int, str] = {}
         for row in ROWS:
             lines = [line for line in self.lines if row in line.rows]
-            if any(line.applies for line in lines):
+            if self.skipped:
+                found[row] = self.skipped
+            elif any(line.applies for line in lines):
                 found[row] = ""
             else:
                 found[row] = "; ".join(dict.fromkeys(line.reason for line in lines))
