@@ -7,7 +7,9 @@ with it. What a new bench must know is kept here: what to rehearse and what jobs
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Generic, TypeVar
 
@@ -63,7 +65,8 @@ class Crew(Generic[Job]):
         self._lanes: dict[int, Lane[Job]] = {}
         self._numbered = 0
         self._rehearsals: list[Work] = []
-        self._rehearsed: asyncio.Future[str | None] | None = None
+        self._rehearsed: deque[asyncio.Future[str | None]] = deque()
+        """Rehearsals that the bench has not answered, in order."""
         self._imported: dict[str, None] = {}
         self._failures = 0
         self._stopped = False
@@ -147,11 +150,13 @@ class Crew(Generic[Job]):
 
     async def _rehearse(self, bench: Bench) -> None:
         for work in list(self._rehearsals):
-            self._rehearsed = asyncio.get_running_loop().create_future()
+            answered: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+            self._rehearsed.append(answered)
             bench.say("rehearse", *work)
-            fault = await self._rehearsed
+            fault = await answered
             if bench is not self._bench:
-                self._rehearsals.remove(work)  # the bench did not outlive it
+                with contextlib.suppress(ValueError):
+                    self._rehearsals.remove(work)  # the bench did not outlive it
                 return
             if fault is not None:
                 self._complain(work, fault)
@@ -165,8 +170,7 @@ class Crew(Generic[Job]):
         """What the bench says."""
         what, *told = message
         if what == "rehearsed":
-            if self._rehearsed is not None and not self._rehearsed.done():
-                self._rehearsed.set_result(told[0])
+            _resolve(self._rehearsed.popleft(), told[0])
             return
         self._failures = 0
         lane = self._lanes.get(told[0])
@@ -183,8 +187,8 @@ class Crew(Generic[Job]):
         self._failures += 1
         log.warning("the bench ended", pid=bench.pid, failures=self._failures)
         self._begin(bench.stop())
-        if self._rehearsed is not None and not self._rehearsed.done():
-            self._rehearsed.set_result(None)
+        while self._rehearsed:
+            _resolve(self._rehearsed.popleft(), None)
         for lane in list(self._lanes.values()):
             lane.kill()
             lane.note_end(None)
@@ -200,6 +204,11 @@ class Crew(Generic[Job]):
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _resolve(answered: asyncio.Future[str | None], fault: str | None) -> None:
+    if not answered.done():  # a server that stops has cancelled it
+        answered.set_result(fault)
 
 
 async def _connected(connecting: Coroutine[Any, Any, Any]) -> None:

@@ -283,11 +283,12 @@ class Workshop:
 
     def _ended(self, lane: Lane[_Job], status: int | None) -> None:
         """A lane is gone; the first of its jobs is why, and the others are as they were."""
-        if lane.outstanding:
-            culprit = lane.outstanding.popleft()
-            for job in reversed(lane.outstanding):
-                account = job.account(patient=lane.patient)
-                self._turns[lane.patient].put_back(account, job, job.charged_s)
+        begun = lane.pid is not None and lane.outstanding
+        culprit = lane.outstanding.popleft() if begun else None
+        for job in reversed(lane.outstanding):
+            account = job.account(patient=lane.patient)
+            self._turns[lane.patient].put_back(account, job, job.charged_s)
+        if culprit is not None:
             self._died(lane, culprit, status)
         self._feed_soon()
 

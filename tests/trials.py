@@ -35,9 +35,9 @@ def forever() -> None:
         pass
 
 
-def forever_in_c() -> None:
-    """A loop that no Python signal handler can end."""
-    pow(3, 10**9, 10**9 * 10**5000 + 7) if False else sum(range(10**12))
+def forever_in_c() -> int:
+    """A loop that no signal handler of Python's can end."""
+    return sum(range(10**12))
 
 
 def hang() -> None:
@@ -75,12 +75,19 @@ def no_plain_data() -> object:
     return object()
 
 
-def imports_slowly(name: str) -> str:
-    """Import a module that takes longer than any budget."""
-    import importlib
+def who_imported() -> tuple[int, int]:
+    """The process that imported a module which takes longer than the budget, and this one."""
+    import slow_to_import
 
-    del importlib
-    return str(__import__(name).DONE)
+    return slow_to_import.IMPORTED_IN, os.getpid()
+
+
+def naps(mark: str, seconds: float) -> int:
+    """Leave the process's number, wait without computing, and count the tries."""
+    with Path(mark).open("a") as lines:
+        print(os.getpid(), file=lines)
+    time.sleep(seconds)
+    return len(Path(mark).read_text().split())
 
 
 def process() -> int:
