@@ -59,6 +59,7 @@ class CheckpointsJudge(Judge):
         super().__init__(name, weight, options, library)
         self.part = options.part
         self.gap = 1.0 if options.part == "answer" else 0.0
+        self.truth = None if options.part == "form" else "hard"
         self.states = "label"
 
     def fault(self, item: Item, form: Form) -> Fault | None:
