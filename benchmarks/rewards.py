@@ -1,18 +1,23 @@
 """What judging costs beside the world models: one core, no server, best of several rounds.
 
 Prints µs per completion of about 1,000 characters for each stage of each shipped profile, and what
-hostile completions cost. Run: ``python benchmarks/rewards.py``.
+hostile completions cost. The completion is the profile's example with its reasoning made longer;
+work that is done under a budget elsewhere is done before and not counted. Run: ``python
+benchmarks/rewards.py``.
 """
 
 from __future__ import annotations
 
 import timeit
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
 from service.rewards.core import Item, Verdict
 from service.rewards.profiles import Profile, load_profiles
+from service.rewards.rules import ends_of
+from service.rewards.works import carry_out
 from worldmodels.core import Status
 
 WORDS = (
@@ -36,30 +41,40 @@ def microseconds(work: Callable[[], object], number: int = 2000) -> float:
     return min(timeit.repeat(work, number=number, repeat=7)) / number * 1e6
 
 
-def item_of(profile: Profile, completion: str) -> Item:
-    """The profile's example with another completion."""
+def item_of(profile: Profile, completion: str | None = None) -> Item:
+    """The profile's example with another completion; by default its own, made longer."""
     item = msgspec.convert(profile.example(), Item)
+    if completion is None:
+        completion = str(item.completion)
+        think, _ = ends_of(profile.recipe.extract.think_tag)
+        prose = (WORDS * 5)[: max(0, 996 - len(completion))]
+        completion = completion.replace(think, think + prose, 1)
     item.completion = completion
     return item
 
 
 def main() -> None:
     """Print both tables."""
-    completion = f"<think>{(WORDS * 5)[:960]}</think>\n<answer>yes</answer>"
     profiles = load_profiles()
-    print(f"{len(completion)} characters   fault    read   plan  compose   total  µs/completion")
+    print("about 1,000 characters    fault    read    plan compose   total  µs/completion")
     for name, profile in profiles.items():
-        item = item_of(profile, completion)
+        if profile.lacks:
+            print(f"{name:<22} not measured: {profile.lacks[0]}")
+            continue
+        item = item_of(profile)
         answer = profile.read(item)
+        assert answer.reason == "OK", f"{name}: {answer.reason}"
         verdicts = [VERDICT] * len(profile.queries(item))
+        works = profile.works(item, answer)
+        done = {index: carry_out(work) for index, work in works.items()}
         stages = (
-            microseconds(lambda p=profile, i=item: p.fault(i)),
-            microseconds(lambda p=profile, i=item: p.read(i)),
-            microseconds(lambda p=profile, i=item: p.queries(i)),
-            microseconds(lambda p=profile, i=item, a=answer, v=verdicts: p.compose(i, a, v)),
+            microseconds(partial(profile.fault, item)),
+            microseconds(partial(profile.read, item)),
+            microseconds(partial(profile.queries, item)),
+            microseconds(partial(profile.compose, item, answer, verdicts, done)),
         )
         row = "".join(f"{cost:8.1f}" for cost in (*stages, sum(stages)))
-        print(f"{name:<15}{row}")
+        print(f"{name:<22}{row}")
     released = profiles["rbio-released"]
     print("\nhostile completions, rbio-released          ms/completion")
     for name, text in HOSTILE.items():

@@ -67,9 +67,10 @@ class _Grammar(NamedTuple):
 
 
 @functools.lru_cache(maxsize=1024)
-def _grammar(vocabulary_forms: tuple[tuple[str, str], ...], label: str) -> _Grammar:
-    others = tuple(form for form, named in vocabulary_forms if named != label)
-    own = [form for form, named in vocabulary_forms if named == label]
+def _grammar(vocabulary: Vocabulary, label: str) -> _Grammar:
+    forms = vocabulary.forms.items()
+    others = tuple(form for form, named in forms if named != label)
+    own = [form for form, named in forms if named == label]
     claim = rf"(?:{_any(others)}){_END}"
     stated = (
         rf"(?:^|[,;:(–—]|-\s|\b(?:so|thus|hence|therefore|that)\b)[\s\-#]*{_LEAD}{{0,4}}(?:"
@@ -107,7 +108,7 @@ def contradicts(think: str, label: str, vocabulary: Vocabulary) -> bool:
     if len(vocabulary.forms) > _MANY:
         return False
     tail = think[-_TAIL:].lower()
-    grammar = _grammar(tuple(vocabulary.forms.items()), label)
+    grammar = _grammar(vocabulary, label)
     for form, token in grammar.others:
         if form in tail and token.search(tail):
             break

@@ -35,6 +35,8 @@ def _soft_fault(truth: Mapping[str, Any], vocabulary: Vocabulary) -> str | None:
     if truth.keys() != _SOFT:
         return f"truth: expected `classes` and `confidences`, got {_shown(sorted(truth))}"
     classes, values = truth["classes"], truth["confidences"]
+    if _sound(classes, values, vocabulary):
+        return None
     for name, column in (("classes", classes), ("confidences", values)):
         if not isinstance(column, list):
             return f"truth.{name}: expected a list, got {_shown(column)}"
@@ -52,6 +54,19 @@ def _soft_fault(truth: Mapping[str, Any], vocabulary: Vocabulary) -> str | None:
     if len(labels) != len(vocabulary.labels) or len(set(labels)) != len(labels):
         return f"truth.classes: expected each of {_listed(vocabulary)} once, got {classes}"
     return None
+
+
+def _sound(classes: object, values: object, vocabulary: Vocabulary) -> bool:
+    """Whether the columns are what they nearly always are: each class once, with a float."""
+    if type(classes) is not list or type(values) is not list:
+        return False
+    if not len(classes) == len(values) == len(vocabulary.labels):
+        return False
+    for value in values:
+        if type(value) is not float or not 0.0 <= value <= 1.0:
+            return False
+    labels = {_label(name, vocabulary) for name in classes}
+    return len(labels) == len(classes) and None not in labels
 
 
 def confidences(truth: Mapping[str, Any], vocabulary: Vocabulary) -> Mapping[str, float]:

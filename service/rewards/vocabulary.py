@@ -47,17 +47,21 @@ class Vocabulary:
     positive: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
 
+    def __hash__(self) -> int:
+        return hash(self.labels)
+
     def read(self, text: str) -> str | None:
         """The class that ``text`` names, None if it is none."""
+        label = self.forms.get(text) if text.isalpha() else None
+        if label is not None:  # written as ``normal`` writes it
+            return label
         name = normal(text)
         label = self.forms.get(name)
         return self._lettered(name) if label is None and self.options else label
 
     def claim(self, text: str) -> Claim:
         """The class that an answer names, or why it names none."""
-        label = self.forms.get(normal(text))
-        if label is None and self.options:
-            label = self.read(text)
+        label = self.read(text)
         if label is not None:
             return Claim(Reason.OK, label)
         return Claim(Reason.NO_ANSWER if blank(text) else Reason.ANSWER_NOT_IN_VOCABULARY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from service.rewards.core import Answer, Item, Reason
 from service.rewards.extract import TAG
 from service.rewards.library import Library
 from service.rewards.verifiers.format import CHECKS, FormatJudge, FormatOptions, layout_of
@@ -58,3 +59,11 @@ def test_share_of_words():
 def test_the_last_check_can_be_dropped():
     judge = FormatJudge("format", 1.0, FormatOptions(starts_with_think=False), Library())
     assert [check for _, check in CHECKS[:-1]] == list(judge.checks)
+
+
+@pytest.mark.parametrize("text", [text for text, _ in FAILING.values()], ids=FAILING)
+def test_the_score_is_the_mean_of_the_checks_tidy_or_not(text):
+    layout = layout_of(text, TAG.split(text), FormatOptions())
+    judge = FormatJudge("format", 1.0, FormatOptions(), Library())
+    component = judge.score(Item(text), Answer(Reason.OK, text=text), ())
+    assert component.score == pytest.approx(sum(check(layout) for _, check in CHECKS) / len(CHECKS))

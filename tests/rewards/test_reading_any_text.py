@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.rewards import tags
 from service.rewards.answers import form_of
 from service.rewards.core import Answer, Item, Message, Reason
-from service.rewards.extract import Extraction, read
+from service.rewards.extract import TAG, Extraction, read
 from service.rewards.library import Library
 from service.rewards.tasks import Label, LabelList, LabelSet, Number, PerturbationDE, Ranking, Text
 
@@ -319,3 +320,10 @@ def test_19_expressions_of_callers_are_linear():
     text = "a" * 1_000_000 + "b"
     form = form_of(None, rules, Library())
     assert seconds(lambda text: read(Item(text), rules, form), text, 0.25) < 0.25
+
+
+@CHEAP
+@given(text=TEXTS | st.builds("<think>{}</think>{}<answer>{}</answer>{}".format, *[LOOSE] * 4))
+def test_the_short_way_through_tidy_tags_is_the_long_way(text):
+    short = tags._tidily(text)
+    assert short == [] or short == TAG.split(text)

@@ -8,7 +8,7 @@ import pytest
 from service.rewards.core import Query, Reason, Verdict
 from service.rewards.profiles import build
 from service.rewards.verifiers.english import ENGLISH
-from service.rewards.verifiers.mention import could_be_english, mentions, names_of
+from service.rewards.verifiers.mention import could_be_english, is_prose, mentions, names_of
 from worldmodels.core import ModelSpec, Status
 from worldmodels.genes import GeneResolver
 
@@ -276,3 +276,11 @@ def test_english_words_are_lower_case_and_long_enough_to_need_a_list():
     assert all(word.islower() and word.isalpha() and len(word) > 3 for word in ENGLISH)
     assert could_be_english("IMPACT")
     assert not could_be_english("AARS")
+
+
+@pytest.mark.parametrize("blanks", range(60))
+def test_7_a_bare_list_is_no_prose_however_long(genes, blanks):
+    """Not even where a piece of the text that is looked at first ends within a keyword."""
+    names = [names_of(keyword, genes) for keyword in ("AARS", "CALR")]
+    assert not is_prose(" " * blanks + "aars calr " * 50, names, 1)
+    assert is_prose(" " * blanks + "aars calr " * 50 + "bind", names, 1)

@@ -87,13 +87,14 @@ class AnswerJudge(Judge):
             right = hard_label(truth, vocabulary) == answer.label
             return Component(self.name, float(right), self.weight)
         known = confidences(truth, vocabulary)
-        best, second = sorted(known.values(), reverse=True)[:2]
-        hard = self.options.labels == "hard"
-        if best - second < self.options.min_gap or (hard and best == second):
-            return self.missing(Reason.LOW_CONFIDENCE)
         claimed = known[answer.label or ""]
-        if hard:
-            return Component(self.name, float(claimed == best), self.weight)
+        hard = self.options.labels == "hard"
+        if hard or self.options.min_gap:
+            best, second = sorted(known.values(), reverse=True)[:2]
+            if best - second < self.options.min_gap or (hard and best == second):
+                return self.missing(Reason.LOW_CONFIDENCE)
+            if hard:
+                return Component(self.name, float(claimed == best), self.weight)
         p = None if vocabulary.positive is None else known[vocabulary.positive]
         return Component(self.name, claimed, self.weight, p)
 

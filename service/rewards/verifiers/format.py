@@ -11,7 +11,7 @@ last must be lower case, as in the demo.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
@@ -37,9 +37,9 @@ class FormatOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Layout(NamedTuple):
     """What the checks look at, from one scan of the tags."""
 
-    parts: list[str]
+    parts: Sequence[str]
     """Text and tag name in turn."""
-    tags: list[str]
+    tags: Sequence[str]
     """Tag names in lower case."""
     think: str
     """Text of the think blocks, one space between."""
@@ -141,17 +141,29 @@ CHECKS: Final[tuple[tuple[str, Callable[[Layout], float]], ...]] = (
 )
 
 
-def layout_of(text: str, parts: list[str], options: FormatOptions) -> Layout:
+_OPEN: Final = frozenset(
+    {
+        "share of words inside tags",
+        "not too long",
+        "think has text",
+        "ends with the answer",
+        "starts with a think",
+    }
+)
+"""Checks that tidy tags do not settle: they look at the text between. The others earn 1."""
+
+
+def layout_of(text: str, parts: Sequence[str], options: FormatOptions) -> Layout:
     """Take a completion that is split at its tags to pieces."""
-    tags = parts[1::2]
+    tags = list(parts[1::2])
     if tags != _TIDY:
         return _untidy(text, parts, [tag.lower() for tag in tags], options)
     inside = count_words(parts[2]) + count_words(parts[6])
-    outside = sum(count_words(gap) for gap in parts[::4] if gap)
+    outside = sum([count_words(gap) for gap in parts[::4] if gap and not gap.isspace()])
     return Layout(parts, tags, parts[2], inside, outside, len(text), options)
 
 
-def _untidy(text: str, parts: list[str], tags: list[str], options: FormatOptions) -> Layout:
+def _untidy(text: str, parts: Sequence[str], tags: list[str], options: FormatOptions) -> Layout:
     thinks: list[str] = []
     inside = outside = 0
     opened = ""
@@ -177,13 +189,13 @@ class FormatJudge(Judge):
     def __init__(self, name: str, weight: float, options: FormatOptions, library: Library):
         super().__init__(name, weight, options, library)
         self.options = options
-        self.checks = tuple(check for _, check in CHECKS)
-        if not options.starts_with_think:
-            self.checks = self.checks[:-1]
+        checks = CHECKS if options.starts_with_think else CHECKS[:-1]
+        self.checks = tuple(check for _, check in checks)
+        self.open = tuple(check for name, check in checks if name in _OPEN)
 
     def score(self, item: Item, answer: Answer, verdicts: tuple[Verdict, ...]) -> Component:
         """Mean of the checks."""
-        parts = list(answer.parts) or TAG.split(answer.text)
-        layout = layout_of(answer.text, parts, self.options)
-        earned = sum([check(layout) for check in self.checks])
+        layout = layout_of(answer.text, answer.parts or TAG.split(answer.text), self.options)
+        checks = self.open if layout.tags == _TIDY else self.checks
+        earned = sum([check(layout) for check in checks]) + len(self.checks) - len(checks)
         return Component(self.name, earned / len(self.checks), self.weight)

@@ -144,24 +144,33 @@ def _stands(form: str, text: str) -> bool:
 
 def is_prose(lower: str, names: list[Names], minimum: int) -> bool:
     """Whether a lower-cased text holds ``minimum`` different words besides the keywords' names."""
-    own: frozenset[str] = frozenset().union(*[name.words for name in names])
-    ordinary = (word for word in lower[:_BEGINNING].split() if word.isascii() and word.isalpha())
-    return _different(ordinary, own, minimum) or _different(_WORD.findall(lower), own, minimum)
+    beginning = lower[:_BEGINNING].split(None, _WORDS)
+    del beginning[-1:]  # perhaps half a word, and half a keyword is no prose
+    ordinary = (word for word in beginning if word.isascii() and word.isalpha())
+    own = [name.words for name in names]
+    if _different(ordinary, own, minimum):
+        return True
+    every: frozenset[str] = frozenset().union(*own)
+    return _different(_WORD.findall(lower), [every], minimum)
 
 
-def _different(words: Iterable[str], own: frozenset[str], minimum: int) -> bool:
+def _different(words: Iterable[str], own: list[frozenset[str]], minimum: int) -> bool:
     seen: set[str] = set()
     for word in words:
         if len(seen) >= minimum:
             break
-        if word not in own and (len(word) > 2 or word >= _FIRST):
-            seen.add(word)
+        if len(word) > 2 or word >= _FIRST:
+            for known in own:
+                if word in known:
+                    break
+            else:
+                seen.add(word)
     return len(seen) >= minimum
 
 
-_BEGINNING: Final = (
-    400  # characters that settle it for ordinary prose, without a regular expression
-)
+_BEGINNING: Final = 100
+_WORDS: Final = 8
+"""Characters and words that settle it for ordinary prose, without a regular expression."""
 _FIRST: Final = "\u3005"
 _NO_BLANKS: Final = (
     _FIRST + "-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
