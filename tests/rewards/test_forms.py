@@ -339,3 +339,21 @@ def test_the_claim_stands_in_the_answer():
     text = "<think>so</think><answer>a, b</answer>"
     answer = read(Item(text), RULES, form_of(OPEN, RULES, KNOWING))
     assert (answer.label, answer.value) == ("a; b", ("a", "b"))
+
+
+REASONING = {
+    "another letter": ("It is no kinase. So the answer is (C).", True),
+    "another letter, announced": ("**Answer: C**", True),
+    "another text": ("Therefore the answer is ion channel.", True),
+    "its own letter": ("So the answer is B.", False),
+    "its own text": ("So the answer is GPCR.", False),
+    "an article": ("So the answer is a receptor that signals.", False),
+    "letters in passing": ("Option A is wrong, C is too.", False),
+}
+
+
+@pytest.mark.parametrize(("think", "expected"), REASONING.values(), ids=REASONING)
+def test_6_reasoning_that_concludes_another_option(think, expected):
+    text = f"<think>{think}</think><answer>B</answer>"
+    answer = read(Item(text), RULES, form_of(OPTIONS, RULES, KNOWING))
+    assert (answer.label, answer.contradiction) == ("GPCR", expected)
