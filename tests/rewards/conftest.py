@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from service.rewards.core import Item, Result, Verdict
-from service.rewards.library import Library
 from service.rewards.profiles import Profile, load_profiles
+from service.rewards.specimens import specimen_library
 from service.rewards.works import carry_out
 from worldmodels.core import Status
 from worldmodels.gene_tables import GeneRecord
@@ -47,7 +47,7 @@ def genes() -> GeneResolver:
 
 @pytest.fixture(scope="session")
 def profiles(genes: GeneResolver) -> dict[str, Profile]:
-    return load_profiles(library=Library(genes))
+    return load_profiles(library=specimen_library(genes))
 
 
 @pytest.fixture(scope="session")
