@@ -49,7 +49,7 @@ def targets_of(profiles: Sequence[Profile], seed: int) -> list[Target]:
     """Those profiles that can be judged here, with their honest completions."""
     made = []
     for profile in profiles:
-        if not profile.lacks:
+        if not profile.lacks:  # a profile of tools' calls has no cases that are text
             cases = cast(profile, Random(f"{seed} {profile.name}"), 2).cases
             if cases:
                 made.append(Target(profile, cases))

@@ -94,8 +94,8 @@ def run(
     started = time.perf_counter()
     random = Random(f"{seed} {profile.name}")
     report = Report(profile.name, profile.digest)
-    if profile.lacks:
-        report.skipped = "; ".join(profile.lacks)
+    report.skipped = "; ".join(profile.lacks) or _unwritten(profile)
+    if report.skipped:
         return report
     found = cast(profile, random, rounds)
     cases, honest, plain = _honest(found, arena, report)
@@ -114,6 +114,13 @@ def run(
     report.lines.append(_constant(cases, honest, paid))
     report.seconds = time.perf_counter() - started
     return report
+
+
+def _unwritten(profile: Profile) -> str:
+    """Why attacks on a profile cannot be written; "" where they can."""
+    if profile.recipe.extract.answer == "tool":
+        return "its answers are calls of a tool, and attacks are written as text"
+    return ""
 
 
 def _honest(
