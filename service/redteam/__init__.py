@@ -1,9 +1,10 @@
 """The red team: what would dishonesty earn under a profile, next to what honesty earns?
 
-``suite.run`` takes a profile's examples and variations of them (``cases``), applies every attack
-to each (``attacks``, ``claims``, ``mutations``), has all of it judged (``arena``) and gives a
-``report``. Rows are those of the project's table of attacks on public rewards; ``rows`` names them.
+``suite.run`` takes a profile's examples and variations of them (``cases``), applies every family of
+attacks to each (``grammar``, ``hedges``, ``reasoning``, …), has all of it judged in one shuffled
+batch (``arena``) and gives a ``report``. ``rows`` names the rows of the project's table of attacks
+on public rewards; a row that does not apply says why. ``fuzzing`` asks only that nothing crashes.
 
-Limits: a world model's word is synthetic unless a running server is asked, and what a verifier
-takes for right is not questioned, only who can earn it.
+Limits: a world model's word is synthetic unless a running server is asked; what a verifier takes
+for right is not questioned, only who can earn it; answers that are calls of a tool are not attacked.
 """
