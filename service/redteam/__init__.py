@@ -6,5 +6,6 @@ batch (``arena``) and gives a ``report``. ``rows`` names the rows of the project
 on public rewards; a row that does not apply says why. ``fuzzing`` asks only that nothing crashes.
 
 Limits: a world model's word is synthetic unless a running server is asked; what a verifier takes
-for right is not questioned, only who can earn it; answers that are calls of a tool are not attacked.
+for right is not questioned, only who can earn it; answers that are
+calls of a tool are not attacked.
 """
