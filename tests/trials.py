@@ -1,4 +1,4 @@
-"""Work that behaves in every way that work may, for tests of the workshop; found by its children."""
+"""Work that behaves in every way that work may, for the tests of the workshop."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from service.cache import RedisTier, redacted
 from service.errors import StartupFault
 from service.metrics import Metrics
 from service.rewards.errors import ProfileFault
+from service.rewards.library import Knowledge, Library
 from service.rewards.profiles import load_profiles
 from worldmodels.core import ModelFault
 from worldmodels.genes import GeneResolver
@@ -28,6 +29,9 @@ PACKAGES: Final = (
     "softverifier", "torch", "numpy", "scanpy", "anndata", "fastapi", "uvicorn", "grpcio",
     "protobuf", "redis", "msgspec", "safetensors",
 )  # fmt: skip
+
+EXTRAS: Final = ("rdkit", "selfies")
+"""For profiles of molecules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,11 @@ def examine(config: Path | None, models: list[Path]) -> Iterator[Finding]:
     yield Finding("settings", "ok", str(config or settings.DEFAULT_FILE) + " and the environment")
     yield from _genes(loaded)
     yield from _models(loaded, models)
-    yield _profiles(loaded)
+    known: dict[str, Knowledge] = {}
+    for name in loaded.knowledge:
+        yield _knowledge(name, loaded, known)
+    yield from _profiles(loaded, known)
+    yield from _extras()
     yield _redis(loaded)
     yield from _ports(loaded)
     yield _memory()
@@ -130,12 +138,43 @@ def _checked(entry: settings.Model, loaded: settings.Settings) -> Finding:
     return Finding(what, "ok", f"{found.spec.family}, {found.spec.digest[:19]}…")
 
 
-def _profiles(loaded: settings.Settings) -> Finding:
+def _knowledge(name: str, loaded: settings.Settings, known: dict[str, Knowledge]) -> Finding:
+    """One ontology; it is added to what is ``known``."""
+    alone = loaded.model_copy(update={"knowledge": {name: loaded.knowledge[name]}})
+    what = f"knowledge {name}"
     try:
-        found = load_profiles(loaded.profiles.folder)
+        known |= app.knowledge(alone)
+    except StartupFault as fault:
+        return Finding(what, "fault", str(fault), f"correct [knowledge.{name}]")
+    found = f"{app.describe_knowledge(known[name])}, {known[name].ontology.digest[:19]}…"
+    return Finding(what, "ok", found)
+
+
+def _profiles(loaded: settings.Settings, known: dict[str, Knowledge]) -> Iterator[Finding]:
+    try:
+        found = load_profiles(loaded.profiles.folder, Library(GeneResolver(), known))
     except ProfileFault as fault:
-        return Finding("profiles", "fault", str(fault), "correct the file, or profiles.folder")
-    return Finding("profiles", "ok", ", ".join(sorted(found)))
+        yield Finding("profiles", "fault", str(fault), "correct the file, or profiles.folder")
+        return
+    whole = [name for name in sorted(found) if not found[name].lacks]
+    yield Finding("profiles", "ok", ", ".join(whole))
+    lacking: dict[str, tuple[str, list[str]]] = {}
+    for name in sorted(found):
+        for lack in found[name].lacks:
+            what, _, advice = lack.partition(": ")
+            names = lacking.setdefault(what, (advice, []))[1]
+            if name not in names:
+                names.append(name)
+    for what, (advice, names) in lacking.items():
+        yield Finding(f"profiles that lack {what}", "note", ", ".join(names), advice)
+
+
+def _extras() -> Iterator[Finding]:
+    for package in EXTRAS:
+        try:
+            yield Finding(package, "ok", version(package))
+        except PackageNotFoundError:
+            yield Finding(package, "note", "not installed", "pip install 'soft-verifier[chem]'")
 
 
 def _redis(loaded: settings.Settings) -> Finding:

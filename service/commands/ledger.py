@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -26,8 +26,8 @@ from service.errors import StartupFault
 from softverifier.items import without_lone_surrogates
 
 COLUMNS: Final = (
-    "row", "id", "status", "reward", "weight", "answer", "reason", "retryable", "contradiction",
-    "message", "components",
+    "row", "id", "split", "status", "reward", "weight", "answer", "reason", "retryable",
+    "contradiction", "message", "components",
 )  # fmt: skip
 BATCH: Final = 10_000
 
@@ -43,6 +43,15 @@ class Run:
     profile_digest: str | None
     """None where the server does not tell (gRPC); pin the profile there."""
     format: str
+
+
+@dataclass(slots=True)
+class Share:
+    """What came of some of the rows."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    reward_sum: float = 0.0
+    scored: int = 0
 
 
 def file_digest(path: Path) -> str:
@@ -82,6 +91,8 @@ class Ledger:
         """Digests of the world models behind the rewards so far."""
         self.reward_sum = 0.0
         self.scored = 0
+        self.splits: dict[str, Share] = {}
+        """What came of the rows of each split; "" has those without one."""
         try:
             if restart:
                 for path in (self._state, self._lines, out):
@@ -145,9 +156,13 @@ class Ledger:
         self.judges |= _judges([row])
         if row.get("message"):
             self.examples.setdefault(kind, row["message"])
+        share = self.splits.setdefault(row.get("split") or "", Share())
+        share.statuses[row["status"]] += 1
         if row["reward"] is not None:
             self.reward_sum += row["reward"]
             self.scored += 1
+            share.reward_sum += row["reward"]
+            share.scored += 1
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
         """Append rows; they are with the operating system when this returns."""

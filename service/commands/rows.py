@@ -3,7 +3,8 @@
 JSONL: one item a line, as in ``POST /v1/score``. CSV, TSV and Parquet: columns ``id``, ``group``,
 ``prompt``, ``completion``; ``task`` as JSON text (or the name of a task type), or flat columns
 ``perturbation``, ``gene``, ``cell_line`` or ``genes``; ``truth`` as text or JSON text, or rbio's
-``classes`` and ``class_confidences`` ("no|yes", "0.137|0.863"); ``keywords`` ("AARS|CALR"). Empty
+``classes`` and ``class_confidences`` ("no|yes", "0.137|0.863"); ``keywords`` ("AARS|CALR");
+``weight`` from 0 to 1 and ``split`` (id, ood, …) of the item. Empty
 cells are absent values; other columns are ignored. Every row of the file gives one ``Row``, so that
 what is written lines up with what was read; only blank lines are none.
 
@@ -16,7 +17,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -173,11 +174,15 @@ def item_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """
     cells = {SYNONYMS.get(name, name): value for name, value in record.items() if _given(value)}
     item: dict[str, Any] = {n: cells[n] for n in ("id", "group", "prompt") if n in cells}
+    if "split" in cells:
+        item["split"] = str(cells["split"])
+    if "weight" in cells:
+        item["weight"] = _weight(cells["weight"])
     item["completion"] = cells.get("completion", "")
     task = _task(cells)
     if task is not None:
         item["task"] = task
-    truth = _truth(cells, (task or {}).get("classes") or ())
+    truth = _truth(cells, task or {})
     if truth is not None:
         item["truth"] = truth
     if "keywords" in cells:
@@ -193,6 +198,16 @@ def _names(value: Any) -> list[str]:
     if isinstance(value, str):
         return [part.strip() for part in value.split("|") if part.strip()]
     return list(value)
+
+
+def _weight(cell: Any) -> float:
+    try:
+        weight = float(cell)
+    except (TypeError, ValueError):
+        weight = math.nan
+    if not 0.0 <= weight <= 1.0:
+        raise ValueError(f"column weight: {cell!r}, expected a number from 0 to 1")
+    return weight
 
 
 def _task(cells: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -218,10 +233,9 @@ def _task(cells: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"type": stated, **flat}
 
 
-def _truth(cells: Mapping[str, Any], labels: Sequence[str]) -> Any:
+def _truth(cells: Mapping[str, Any], task: Mapping[str, Any]) -> Any:
     if "truth" in cells:
-        # A label that happens to be JSON ("1", "true") stays a label.
-        return cells["truth"] if cells["truth"] in labels else _json_or_text(cells["truth"])
+        return cells["truth"] if _is_text(cells["truth"], task) else _json_or_text(cells["truth"])
     if "classes" not in cells or "class_confidences" not in cells:
         return None
     stated = cells["class_confidences"]
@@ -233,6 +247,17 @@ def _truth(cells: Mapping[str, Any], labels: Sequence[str]) -> Any:
             f"column class_confidences: {stated!r}, expected numbers like '0.137|0.863'"
         ) from None
     return {"classes": _names(cells["classes"]), "confidences": confidences}
+
+
+def _is_text(truth: Any, task: Mapping[str, Any]) -> bool:
+    """Whether a truth is to be taken literally: a label that looks like JSON ("1", "true")."""
+    kind, options = task.get("type"), task.get("options") or {}
+    if kind == "text" or task.get("rule") == "string_eq" or truth in (task.get("classes") or ()):
+        return True
+    if kind != "label" or not isinstance(truth, str):
+        return False
+    open_name = not task.get("classes") and not options and truth.lstrip()[:1] not in ("[", "{")
+    return open_name or truth in options or truth in options.values()
 
 
 def _json_or_text(value: Any) -> Any:

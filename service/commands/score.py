@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -181,17 +181,19 @@ def _cut(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
 async def _scored(scorer: Scorer, batch: list[Row]) -> list[dict[str, Any]]:
     items = [row.item for row in batch if row.item is not None]
     results = iter(await scorer.score(items) if items else [])
-    return [_written(row.number, _bad(row) if row.item is None else next(results)) for row in batch]
+    return [_written(row, _bad(row) if row.item is None else next(results)) for row in batch]
 
 
 def _bad(row: Row) -> dict[str, Any]:
     return {"id": None, "status": "error", "reason": "BAD_ITEM", "message": row.fault}
 
 
-def _written(number: int, result: dict[str, Any]) -> dict[str, Any]:
+def _written(row: Row, result: dict[str, Any]) -> dict[str, Any]:
     empty = {"weight": 0.0, "retryable": False, "contradiction": False, "components": []}
     made = {name: result.get(name, empty.get(name)) for name in COLUMNS}
-    made["row"] = number
+    made["row"] = row.number
+    split = (row.item or {}).get("split")
+    made["split"] = split if isinstance(split, str) else None
     return made
 
 
@@ -213,6 +215,21 @@ def _counts(ledger: Ledger) -> str:
     return " ".join(f"{status} {count:,}" for status, count in sorted(found.items()))
 
 
+STATUSES: Final = ("ok", "invalid", "abstain", "error")
+
+
+def _by_split(ledger: Ledger) -> Table:
+    """Mean reward and statuses of each split; a gap between them is what to look for."""
+    table = Table("split", "rows", "mean reward", *STATUSES, title="by split", title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for split, share in sorted(ledger.splits.items()):
+        mean = f"{share.reward_sum / share.scored:.4f}" if share.scored else "none scored"
+        counts = [f"{share.statuses[status]:,}" for status in STATUSES]
+        table.add_row(split or "(none)", f"{share.statuses.total():,}", mean, *counts)
+    return table
+
+
 def _summarise(ledger: Ledger, seconds: float, fresh: int) -> None:
     table = Table("status", "reason", "rows", title=str(ledger.out), title_justify="left")
     if ledger.examples:
@@ -223,6 +240,8 @@ def _summarise(ledger: Ledger, seconds: float, fresh: int) -> None:
         table.add_row(status, reason, f"{count:,}", *([example] if ledger.examples else []))
     console = Console(file=sys.stdout)
     console.print(table)
+    if any(ledger.splits):
+        console.print(_by_split(ledger))
     if ledger.scored:
         mean = ledger.reward_sum / ledger.scored
         console.print(f"mean reward of the {ledger.scored:,} scored (ok, invalid): {mean:.4f}")

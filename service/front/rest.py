@@ -25,6 +25,7 @@ from service.front import wire
 from service.front.hot import HotRoutes, Reply, failure
 from service.metrics import CONTENT_TYPE
 from service.pipeline import Pipeline
+from service.rewards.profiles import Profile
 
 log = structlog.get_logger(__name__)
 
@@ -254,13 +255,36 @@ def describe_profile(pipeline: Pipeline, name: str) -> dict[str, Any]:
         missing = None
     except NotFound as error:
         missing = error.message
-    return {**found.describe(), "available": missing is None, "unavailable_because": missing}
+    return {
+        **found.describe(),
+        "knowledge": [_describe_knowledge(found, name) for name in found.knowledge_named()],
+        "available": missing is None,
+        "unavailable_because": missing,
+    }
+
+
+def _describe_knowledge(profile: Profile, name: str) -> dict[str, Any]:
+    """What a profile looks up; digests are null where the server was not given it."""
+    known = profile.library.knowledge.get(name)
+    if known is None:
+        return {"name": name, "digest": None, "terms": 0, "annotations_digest": None, "genes": 0}
+    said = known.annotations
+    return {
+        "name": name,
+        "digest": known.ontology.digest,
+        "terms": len(known.ontology.terms),
+        "annotations_digest": None if said is None else said.digest,
+        "genes": 0 if said is None else len(said.terms_of),
+    }
 
 
 def _add_health(app: FastAPI, pipeline: Pipeline) -> None:
-    @app.get("/healthz", summary="Alive: the loop turns and no model thread is stuck")
+    @app.get(
+        "/healthz", summary="Alive: the loop turns, no model thread is stuck, work can be done"
+    )
     async def healthz() -> JSONResponse:
         stalled = [model.name for model in pipeline.models if model.stalled]
+        stalled += ["workshop"] * pipeline.workshop.stalled
         body = {"status": "stalled" if stalled else "alive", "stalled": stalled}
         return JSONResponse(body, 503 if stalled else 200)
 

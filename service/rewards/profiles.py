@@ -193,6 +193,12 @@ class Profile:
             "example": {"profile": self.name, "items": [self.example()]},
         }
 
+    def knowledge_named(self) -> list[str]:
+        """The knowledge that it looks up, as ``[knowledge.NAME]``."""
+        tables: list[object] = [self.recipe.extract, *self.recipe.options]
+        named = (getattr(table, "knowledge", None) for table in tables)
+        return [name for name in dict.fromkeys(named) if isinstance(name, str)]
+
     @property
     def models(self) -> tuple[str, ...]:
         """Every model selector that it may ask, those included that a truth can stand in for."""

@@ -91,6 +91,34 @@ def test_abstentions_are_counted_and_no_failure(run: Run, here: list[Any], tmp_p
     assert "mean reward of the 1 scored (ok, invalid): 0.0000" in said
 
 
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_splits_have_a_table_of_their_own(
+    run: Run, here: list[Any], tmp_path: Path, suffix: str
+) -> None:
+    rows = [item(0, split="id"), item(1, split="ood", completion="?"), item(2), item(3, split="id")]
+    file = tmp_path / f"c{suffix}"
+    if suffix == ".jsonl":
+        write_lines(file, rows)
+    else:
+        cells = [{**row, "task": json.dumps(row["task"])} for row in rows]
+        pd.DataFrame(cells).to_csv(file, index=False)
+    for _ in range(2):  # the second time nothing is scored and all is read back
+        code, said = run("score", file, *here, "--out", tmp_path / "out.jsonl")
+        assert code == 0
+    code, said = run("score", file, *here, "--out", tmp_path / "out.csv")
+    assert [row["split"] for row in read_lines(tmp_path / "out.jsonl")] == ["id", "ood", None, "id"]
+    table = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines()]
+    shares = {row[0]: row[1:] for row in table if len(row) == 7 and row[1].isdigit()}
+    assert shares["id"][0] == "2"
+    assert shares["id"][2:] == ["2", "0", "0", "0"]
+    assert shares["ood"] == ["1", "0.0000", "0", "1", "0", "0"]
+    assert shares["(none)"][0] == "1"
+
+
+def test_no_split_no_table(run: Run, file: Path, here: list[Any]) -> None:
+    assert "by split" not in run("score", file, *here)[1]
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
 def test_tables_in_and_out(run: Run, here: list[Any], tmp_path: Path, suffix: str) -> None:
     frame = pd.DataFrame(
@@ -280,6 +308,19 @@ CELLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "truth-nan-text": ({"truth": "NaN"}, {"truth": "NaN"}),
     "truth-class-one": ({"task": '{"type": "label", "classes": ["1"]}', "truth": "1"},
                         {"task": {"type": "label", "classes": ["1"]}, "truth": "1"}),
+    "truth-open-name": ({"task": '{"type": "label"}', "truth": "22"},
+                        {"task": {"type": "label"}, "truth": "22"}),
+    "truth-open-names": ({"task": '{"type": "label"}', "truth": '["a", "b"]'},
+                         {"task": {"type": "label"}, "truth": ["a", "b"]}),
+    "truth-option": ({"task": '{"type": "label", "options": {"A": "1", "B": "2"}}', "truth": "2"},
+                     {"task": {"type": "label", "options": {"A": "1", "B": "2"}}, "truth": "2"}),
+    "truth-text": ({"task": '{"type": "text"}', "truth": "[1] shows it"},
+                   {"task": {"type": "text"}, "truth": "[1] shows it"}),
+    "truth-string": ({"task": '{"type": "number", "rule": "string_eq"}', "truth": "007"},
+                     {"task": {"type": "number", "rule": "string_eq"}, "truth": "007"}),
+    "split-weight": ({"split": "ood", "weight": "0.25"}, {"split": "ood", "weight": 0.25}),
+    "split-number": ({"split": 1, "weight": 1}, {"split": "1", "weight": 1.0}),
+    "no-split": ({"split": "", "weight": float("nan")}, {}),
     "missing": ({"truth": float("nan"), "keywords": None, "id": ""}, {}),
     "keywords": ({"keywords": " A | B|"}, {"keywords": ["A", "B"]}),
 }  # fmt: skip
@@ -296,8 +337,10 @@ def test_cells_become_items(cells: dict[str, Any], expected: dict[str, Any]) -> 
         ({"task": "{"}, "column task: not JSON"),
         ({"task": "perturbation.up"}, "column task: 'perturbation.up'"),
         ({"classes": "a|b", "class_confidences": "x"}, "column class_confidences"),
+        ({"weight": "much"}, "column weight: 'much', expected a number from 0 to 1"),
+        ({"weight": "1.5"}, "column weight"),
     ],
-    ids=["json", "type", "confidences"],
+    ids=["json", "type", "confidences", "weight", "weight above 1"],
 )
 def test_cells_that_cannot_be_read_are_named(cells: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
