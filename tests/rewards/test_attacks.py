@@ -89,6 +89,7 @@ def test_06_contradiction_is_reported_and_can_be_gated(judge, item, profiles):
 
 MENTIONS = {
     "07 bare list": ("AARS|CALR||", ["AARS", "CALR"], 0.0),
+    "07 names glued to a word": ("AARS|CALRAARS|CALR", ["AARS", "CALR"], 0.0),
     "07 list many times": ("AARS|CALR|" * 40, ["AARS", "CALR"], 0.0),
     "07 list of other names": (
         "AARS CALR AlaRS calreticulin alanyl tRNA synthetase",

@@ -159,13 +159,16 @@ def _different(words: Iterable[str], own: list[frozenset[str]], minimum: int) ->
     for word in words:
         if len(seen) >= minimum:
             break
-        if len(word) > 2 or word >= _FIRST:
-            for known in own:
-                if word in known:
-                    break
-            else:
-                seen.add(word)
+        if (len(word) > 2 or word >= _FIRST) and not any(
+            _holds_a_name(word, known) for known in own
+        ):
+            seen.add(word)
     return len(seen) >= minimum
+
+
+def _holds_a_name(word: str, own: frozenset[str]) -> bool:
+    """Whether a word is a name, or names glued together ("calraars"), which is no prose either."""
+    return word in own or any(name in word for name in own if len(name) > 2)
 
 
 _BEGINNING: Final = 100
