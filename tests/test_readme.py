@@ -131,3 +131,38 @@ def test_rbio_rewards_from_real_data(data_folder: Path, tmp_path: Path) -> None:
     assert len(statuses) == 10_000
     assert statuses.count("ok") >= 9_500
     assert {reason for _, status, _, reason in rewards[0] if status != "ok"} == {"UNKNOWN_GENE"}
+
+
+def systems() -> list[list[str]]:
+    """Rows of the table of systems: cells without blanks."""
+    table = README.split("| system |")[1].split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in table]
+
+
+def profiles_named(cell: str) -> list[str]:
+    """The profiles of a cell; `-f` after `rbio-go` is `rbio-go-f`."""
+    names: list[str] = []
+    for name in re.findall(r"`([^`]+)`", cell):
+        stem = names[0].removesuffix("-dna") if names else ""
+        names.append(f"{stem}{name}" if name.startswith("-") else name)
+    return names
+
+
+def test_every_shipped_profile_is_in_the_table_of_systems() -> None:
+    named = [name for row in systems() for name in profiles_named(row[1])]
+    shipped = {path.stem for path in (REPOSITORY / "service" / "profiles").glob("*.toml")}
+    assert sorted(named) == sorted(shipped - {"starter"})
+
+
+@pytest.mark.parametrize("row", systems(), ids=lambda row: row[1])
+def test_every_line_of_the_table_is_backed_by_a_test(row: list[str]) -> None:
+    path, _, name = row[5].strip("`").partition("::")
+    text = (REPOSITORY / "tests" / path).read_text()
+    assert re.search(rf"^def {name}\(", text, re.MULTILINE)
+
+
+def test_every_verifier_is_named() -> None:
+    from service.rewards.verifiers import VERIFIERS
+
+    text = README.split("Verifiers: ")[1].split("\n\n")[0]
+    assert set(re.findall(r"`([^`]+)`", text)) == set(VERIFIERS)
