@@ -23,7 +23,9 @@ from softverifier import RewardClient
 
 HANDBOOK = Path(__file__).parents[1] / "docs" / "profiles.md"
 PROFILES = load_profiles(library=specimen_library())
-SHOWN = re.compile(r"^```json\n(.*?)^```\n\n→ `ok`(?:, reward ([-+.\de]+))?", re.DOTALL | re.MULTILINE)
+SHOWN = re.compile(
+    r"^```json\n(.*?)^```\n\n→ `ok`(?:, reward ([-+.\de]+))?", re.DOTALL | re.MULTILINE
+)
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,7 @@ def _section(profile: Profile, source: Source) -> Iterator[str]:
         request = {"profile": profile.name, "items": [item]}
         text = json.dumps(request, indent=1, ensure_ascii=False)
         yield f"\n```json\n{text}\n```\n\n"
-        yield f"→ {_outcome(reward)}" + _cheats(dishonest) + "\n"
+        yield f"→ {_outcome(profile, reward)}" + _cheats(dishonest) + "\n"
 
 
 def _facts(profile: Profile) -> Iterator[str]:
@@ -104,10 +104,10 @@ def _facts(profile: Profile) -> Iterator[str]:
         yield f"* looks up {', '.join(f'`[knowledge.{name}]`' for name in named)}\n"
 
 
-def _outcome(reward: float | None) -> str:
-    if reward is None:
-        return "`ok`; the reward is what the world model says"
-    return f"`ok`, reward {reward:g}"
+def _outcome(profile: Profile, reward: float | None) -> str:
+    if reward is not None:
+        return f"`ok`, reward {reward:g}"
+    return "`ok`; the reward is what the world model says" if profile.models else "`ok`"
 
 
 def _cheats(dishonest: list[str]) -> str:
