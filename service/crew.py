@@ -112,7 +112,7 @@ class Crew(Generic[Job]):
         """A new lane; jobs may be given to it at once."""
         assert self._bench is not None
         self._numbered += 1
-        lane = Lane(self._numbered, patient, self._replied, self._gone)
+        lane = Lane(self._numbered, patient, self._replied, self._learn, self._gone)
         self._lanes[lane.number] = lane
         cpu_s, wall_s = self._cpu_s[patient], self._cpu_s[True] * WALL
         nice = PATIENT_NICE if patient else 0
@@ -123,7 +123,7 @@ class Crew(Generic[Job]):
         self._begin(_connected(loop.create_unix_connection(lambda: lane, sock=ours)))
         return lane
 
-    def learn(self, modules: Sequence[str]) -> None:
+    def _learn(self, modules: Sequence[str]) -> None:
         """Let the bench import what a job had to."""
         fresh = [name for name in modules if name not in self._imported]
         if fresh and self._bench is not None:

@@ -19,7 +19,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 import msgspec
 import structlog
 
-from service.workbench import framed, unframed
+from service.workbench import IMPORTED, framed, unframed
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +36,7 @@ class Lane(asyncio.Protocol, Generic[Job]):
         number: what the bench calls it.
         patient: whether it has the full budget.
         replied: called with the lane, the job and the reply.
+        learn: called with the names of modules that it had to import.
         ended: called with the lane and its wait status (None: not known), once; what it had not
             answered is in ``outstanding``.
     """
@@ -45,6 +46,7 @@ class Lane(asyncio.Protocol, Generic[Job]):
         number: int,
         patient: bool,
         replied: Callable[[Lane[Job], Job, list[Any]], None],
+        learn: Callable[[list[str]], None],
         ended: Callable[[Lane[Job], int | None], None],
     ):
         self.number = number
@@ -54,6 +56,7 @@ class Lane(asyncio.Protocol, Generic[Job]):
         self.retiring = False
         """It gets no more jobs and ends after those it has."""
         self._replied = replied
+        self._learn = learn
         self._ended = ended
         self._buffer = bytearray()
         self._unsent: list[bytes] = []
@@ -80,7 +83,10 @@ class Lane(asyncio.Protocol, Generic[Job]):
         """Pass on whole replies."""
         self._buffer += data
         for reply in unframed(self._buffer):
-            self._replied(self, self.outstanding.popleft(), reply)
+            if reply[0] == IMPORTED:
+                self._learn(reply[1])
+            else:
+                self._replied(self, self.outstanding.popleft(), reply)
         if self.retiring and not self.outstanding:
             self.close()
 

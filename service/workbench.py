@@ -6,9 +6,9 @@ memory. The bench itself never touches what a policy wrote.
 
 A lane takes jobs from its socket and answers them one by one. The kernel ends it where a job takes
 more CPU time than its budget (SIGPROF) or hangs (SIGALRM): no C library can hold that off. Imports
-inside a job stop both clocks, since they are the code's doing, and the bench is told to import the
-same. Lanes end when their socket does, and the bench kills them when the server goes, however it
-goes.
+inside a job stop both clocks, since they are the code's doing, and the bench is told at once to
+import the same, so that they happen once. Lanes end when their socket does, and the bench kills
+them when the server goes, however it goes.
 
 Frames are msgpack with their length in four bytes before them.
 
@@ -16,7 +16,7 @@ Frames are msgpack with their length in four bytes before them.
                      ["rehearse", function, arguments]   ["import", names]
     from the bench   ["forked", lane, pid]  ["ended", lane, wait status]  ["rehearsed", fault]
     to a lane        [function, arguments]
-    from a lane      [outcome, value or fault, cpu_s, modules imported]
+    from a lane      [outcome, value or fault, cpu_s]  [IMPORTED, names, 0] in the middle of a job
 
 Limits: POSIX. The bound on memory is Linux's; macOS does not keep it.
 """
@@ -45,7 +45,10 @@ import msgspec
 OK: Final = 0
 RAISED: Final = 1
 OUT_OF_MEMORY: Final = 2
+IMPORTED: Final = 3
 REHEARSAL_S: Final = 60.0
+_TIMES: Final = {signal.ITIMER_PROF: time.process_time, signal.ITIMER_REAL: time.monotonic}
+_SIGNALS: Final = {signal.ITIMER_PROF: signal.SIGPROF, signal.ITIMER_REAL: signal.SIGALRM}
 _LENGTH: Final = struct.Struct(">I")
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder()
@@ -161,7 +164,7 @@ class _Bench:
             os.nice(nice)
             _silence()
             _bound_memory(self._memory_bytes)
-            _serve_lane(sock, _Clock(cpu_s, wall_s))
+            _Lane(sock, _Clock(cpu_s, wall_s)).serve()
             code = 0
         finally:
             os._exit(code)
@@ -215,73 +218,104 @@ class _Clock:
     """Ends the process where a job takes too long, and stands still during imports."""
 
     def __init__(self, cpu_s: float, wall_s: float):
-        self._cpu_s = cpu_s
-        self._wall_s = wall_s
-        self._importing = False
+        self._budgets = {signal.ITIMER_PROF: cpu_s, signal.ITIMER_REAL: wall_s}
+        self._ends: dict[int, float] = {}
+        """When each clock runs out, by itself; empty while none runs."""
+        self.imported: Callable[[], None] = lambda: None
+        """Called after each import, while the clocks stand."""
         self._import = builtins.__import__
         builtins.__import__ = self._imported
 
     def start(self) -> None:
-        signal.setitimer(signal.ITIMER_PROF, self._cpu_s)
-        signal.setitimer(signal.ITIMER_REAL, self._wall_s)
+        """Begin with the whole budgets."""
+        self._ends = {clock: _TIMES[clock]() + left for clock, left in self._budgets.items()}
+        self._arm()
 
-    def stop(self) -> tuple[float, float]:
-        """Seconds that are left of CPU time and of wall time."""
-        cpu_s = signal.setitimer(signal.ITIMER_PROF, 0.0)[0]
-        return cpu_s, signal.setitimer(signal.ITIMER_REAL, 0.0)[0]
+    def stop(self) -> None:
+        """The job is done."""
+        self._ends = {}
+        for clock in self._budgets:
+            signal.setitimer(clock, 0.0)
 
-    def _imported(self, *arguments: Any, **named: Any) -> Any:
-        if self._importing:
-            return self._import(*arguments, **named)
-        self._importing = True
-        left = self.stop()
+    def _arm(self) -> None:
+        for clock, end in self._ends.items():
+            left = end - _TIMES[clock]()
+            if left <= 0.0:  # imports again and again: a timer set anew each time would not end
+                os.kill(os.getpid(), _SIGNALS[clock])
+            signal.setitimer(clock, left)
+
+    def _imported(self, name: str, *arguments: Any, **named: Any) -> Any:
+        ends = self._ends
+        if not ends or (name in sys.modules and not arguments[2:]):
+            return self._import(name, *arguments, **named)
+        began = {clock: _TIMES[clock]() for clock in ends}
+        self.stop()  # and so imports inside this one change nothing
         try:
-            return self._import(*arguments, **named)
+            return self._import(name, *arguments, **named)
         finally:
-            self._importing = False
-            for clock, seconds in zip((signal.ITIMER_PROF, signal.ITIMER_REAL), left, strict=True):
-                signal.setitimer(clock, seconds)
+            self.imported()
+            self._ends = {
+                clock: end + _TIMES[clock]() - began[clock] for clock, end in ends.items()
+            }
+            self._arm()
 
 
-def _serve_lane(sock: socket.socket, clock: _Clock) -> None:
-    """Answer jobs until the socket ends."""
-    while True:
-        head = _exactly(sock, _LENGTH.size)
-        body = None if head is None else _exactly(sock, _LENGTH.unpack(head)[0])
-        if body is None:
-            return
-        known = len(sys.modules)
-        function, arguments = _DECODER.decode(body)
-        outcome, value, cpu_s = _carried_out(function, arguments, clock)
-        modules = list(sys.modules)[known:]
-        try:
-            reply = framed((outcome, value, cpu_s, modules))
-        except (TypeError, ValueError, OverflowError) as error:
-            fault = f"the work gives what is no plain data: {error}"
-            reply = framed((RAISED, fault, cpu_s, modules))
-        except MemoryError:
-            reply = framed((OUT_OF_MEMORY, None, cpu_s, modules))
-        sock.sendall(reply)
+class _Lane:
+    """Answers jobs.
 
+    Args:
+        sock: where they come from.
+        clock: what ends them.
+    """
 
-def _carried_out(name: str, arguments: list[Any], clock: _Clock) -> tuple[int, Any, float]:
-    """Outcome, value or fault, seconds of CPU time."""
-    started = time.process_time()
-    outcome, value = OK, None
-    try:
-        function = _function(name)
-        given = _tuples(arguments)
+    def __init__(self, sock: socket.socket, clock: _Clock):
+        self._sock = sock
+        self._clock = clock
+        self._known = len(sys.modules)
+        clock.imported = self._tell_imports
+
+    def serve(self) -> None:
+        """Until the socket ends."""
+        while True:
+            head = _exactly(self._sock, _LENGTH.size)
+            body = None if head is None else _exactly(self._sock, _LENGTH.unpack(head)[0])
+            if body is None:
+                return
+            outcome, value, cpu_s = self._carried_out(*_DECODER.decode(body))
+            try:
+                reply = framed((outcome, value, cpu_s))
+            except (TypeError, ValueError, OverflowError) as error:
+                fault = f"the work gives what is no plain data: {error}"
+                reply = framed((RAISED, fault, cpu_s))
+            except MemoryError:
+                reply = framed((OUT_OF_MEMORY, None, cpu_s))
+            self._sock.sendall(reply)
+
+    def _carried_out(self, name: str, arguments: list[Any]) -> tuple[int, Any, float]:
+        """Outcome, value or fault, seconds of CPU time."""
         started = time.process_time()
-        clock.start()
+        outcome, value = OK, None
         try:
-            value = function(*given)
-        finally:
-            clock.stop()
-    except MemoryError:
-        outcome = OUT_OF_MEMORY
-    except Exception:  # noqa: BLE001 - told to the server, which logs it
-        outcome, value = RAISED, traceback.format_exc()
-    return outcome, value, time.process_time() - started
+            function = _function(name)
+            self._tell_imports()
+            given = _tuples(arguments)
+            started = time.process_time()
+            self._clock.start()
+            try:
+                value = function(*given)
+            finally:
+                self._clock.stop()
+        except MemoryError:
+            outcome = OUT_OF_MEMORY
+        except Exception:  # noqa: BLE001 - told to the server, which logs it
+            outcome, value = RAISED, traceback.format_exc()
+        return outcome, value, time.process_time() - started
+
+    def _tell_imports(self) -> None:
+        """Before the job goes on: it may not live to tell."""
+        if len(sys.modules) > self._known:
+            self._sock.sendall(framed((IMPORTED, list(sys.modules)[self._known :], 0.0)))
+            self._known = len(sys.modules)
 
 
 _functions: Final[dict[str, Callable[..., Any]]] = {}

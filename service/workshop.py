@@ -3,8 +3,8 @@
 Judges of molecules and long texts ask for ``Work``; what a policy wrote decides how long it takes.
 It is done in a few lanes, processes that the kernel ends at the budget (``service.workbench``):
 
-* every job starts in a quick lane, which ends it after a tenth of the budget; it is then done
-  again in a patient lane with all of it, so that slow jobs stand in nobody's way;
+* every job starts in a quick lane, which ends it after a tenth of the budget; it is then begun
+  anew in a patient lane with the other nine, so that slow jobs stand in nobody's way;
 * CPU time counts, not waiting: a job is not at fault because the machine is busy;
 * a job over the budget, or twice out of memory, is TOO_LONG: the completion's doing, invalid, and
   not worth a retry;
@@ -98,8 +98,8 @@ class Workshop:
         self.budget_ms = settings.budget_ms
         self._settings = settings
         self._metrics = metrics
-        self._cpu_s = {True: settings.budget_ms / 1000}
-        self._cpu_s[False] = self._cpu_s[True] * QUICK_SHARE
+        budget_s = settings.budget_ms / 1000
+        self._cpu_s = {False: QUICK_SHARE * budget_s, True: (1.0 - QUICK_SHARE) * budget_s}
         self._turns: dict[bool, Turns[_Job]] = {False: Turns(), True: Turns()}
         self._flights: dict[Work, _Job] = {}
         self._findings = Findings(settings.cache_mb * 2**20)
@@ -249,9 +249,7 @@ class Workshop:
     # --- what comes of it ---------------------------------------------------------------------
 
     def _replied(self, lane: Lane[_Job], job: _Job, reply: list[Any]) -> None:
-        outcome, value, cpu_s, modules = reply
-        if modules:
-            self._crew.learn(modules)
+        outcome, value, cpu_s = reply
         self._charge(lane, job, cpu_s)
         if outcome == OK:
             self._land(job, Finding(Reason.OK, value))

@@ -40,6 +40,12 @@ def forever_in_c() -> int:
     return sum(range(10**12))
 
 
+def imports_forever() -> None:
+    """Stop the clock again and again."""
+    while True:
+        from json import decoder  # noqa: F401
+
+
 def hang() -> None:
     time.sleep(3600)
 

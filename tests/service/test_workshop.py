@@ -83,6 +83,7 @@ KINDS = {
     ),
     "an endless loop": (work("forever"), Finding(Reason.TOO_LONG)),
     "an endless loop in C": (work("forever_in_c"), Finding(Reason.TOO_LONG)),
+    "imports without end": (work("imports_forever"), Finding(Reason.TOO_LONG)),
     "within the budget, not at first": (work("spin", 0.02), Finding(Reason.OK, 0.02)),
     "more memory than allowed": (work("hog", 500), Finding(Reason.TOO_LONG)),
     "much memory": (work("hog", 50), Finding(Reason.OK, 50 * 2**20)),
