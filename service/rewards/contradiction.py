@@ -55,52 +55,61 @@ _DOUBT: Final = re.compile(
 )
 
 
+_CLAUSE: Final = re.compile(
+    rf"(?:^|[,;:(–—]|-\s|\b(?:so|thus|hence|therefore|that)\b)[\s\-#]*{_LEAD}{{0,4}}(?:"
+    rf"{_SUBJECT}\s*(?:is|must be|should be|has to be|remains|:|=)\s*:?\s*"
+    rf"|(?:i|we) (?:would |will |must |should )?"
+    rf"(?:therefore )?(?:answer|conclude)(?: with)?:?\s+"
+    rf"){_ADVERB}$"
+)
+"""What stands before a class, from where a clause begins, where the clause states the answer."""
+_ENDS: Final = re.compile(_END)
+"""What stands behind a class that ends its clause."""
+
+
 class _Grammar(NamedTuple):
-    stated: re.Pattern[str]
-    """A clause that states the answer, anywhere a clause begins."""
+    """Plain strings: prompts bring options of their own, and expressions take long to compile."""
+
+    others: tuple[str, ...]
+    """The forms of the other classes, longest first."""
+    own: tuple[str, ...]
+    """Those of the answer's."""
     bare: re.Pattern[str] | None
     """A whole sentence that is a conclusion; None where the classes are not yes and no."""
-    others: tuple[tuple[str, re.Pattern[str]], ...]
-    """Each form of another class, with the expression that finds it as a token."""
-    own: re.Pattern[str]
-    """The answer's class as a token."""
 
 
 @functools.lru_cache(maxsize=1024)
 def _grammar(vocabulary: Vocabulary, label: str) -> _Grammar:
-    forms = vocabulary.forms.items()
-    others = tuple(form for form, named in forms if named != label)
-    own = [form for form, named in forms if named == label]
-    claim = rf"(?:{_any(others)}){_END}"
-    stated = (
-        rf"(?:^|[,;:(–—]|-\s|\b(?:so|thus|hence|therefore|that)\b)[\s\-#]*{_LEAD}{{0,4}}(?:"
-        rf"{_SUBJECT}\s*(?:is|must be|should be|has to be|remains|:|=)\s*:?\s*"
-        rf"|(?:i|we) (?:would |will |must |should )?"
-        rf"(?:therefore )?(?:answer|conclude)(?: with)?:?\s+"
-        rf"){_ADVERB}{claim}"
-    )
-    verdicts = [name for name in others if name in ("yes", "no")]
-    bare = (
+    forms = sorted(vocabulary.forms, key=len, reverse=True)
+    others = tuple(form for form in forms if vocabulary.forms[form] != label)
+    own = tuple(form for form in forms if vocabulary.forms[form] == label)
+    return _Grammar(others, own, _bare(tuple(form for form in others if form in ("yes", "no"))))
+
+
+@functools.lru_cache(maxsize=8)
+def _bare(verdicts: tuple[str, ...]) -> re.Pattern[str] | None:
+    if not verdicts:
+        return None
+    return re.compile(
         rf"[\s\-#]*(?:{_LEAD}{{1,4}}(?:(?:it|this) (?:is|must be) )?"
         rf"|(?:(?:it|this) )?must be |(?:definitely|certainly|clearly|surely|final)[\s,:]+)"
-        rf"{_ADVERB}(?:{_any(verdicts)})(?!\w)\s*(?:$|\b(?:because|since)\b)"
-    )
-    return _Grammar(
-        re.compile(stated),
-        re.compile(bare) if verdicts else None,
-        tuple((form, _token(form)) for form in others),
-        re.compile(rf"(?<!\w)(?:{_any(own)})(?!\w)"),
+        rf"{_ADVERB}(?:{'|'.join(verdicts)})(?!\w)\s*(?:$|\b(?:because|since)\b)"
     )
 
 
+@functools.lru_cache(maxsize=1024)
 def _token(form: str) -> re.Pattern[str]:
     """Begins with the literal, which the engine jumps to; "_no_" is markup."""
     escaped = re.escape(form)
     return re.compile(rf"{escaped}(?<![^\W_]{escaped})(?![^\W_])")
 
 
-def _any(forms: tuple[str, ...] | list[str]) -> str:
-    return "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
+def _names(text: str, forms: tuple[str, ...]) -> bool:
+    """Whether one of these stands in a text as a token."""
+    for form in forms:  # noqa: SIM110 - as a generator it costs twice as much
+        if form in text and _token(form).search(text):
+            return True
+    return False
 
 
 def contradicts(think: str, label: str, vocabulary: Vocabulary) -> bool:
@@ -109,10 +118,9 @@ def contradicts(think: str, label: str, vocabulary: Vocabulary) -> bool:
         return False
     tail = think[-_TAIL:].lower()
     grammar = _grammar(vocabulary, label)
-    for form, token in grammar.others:
-        if form in tail and token.search(tail):
-            break
-    else:
+    if grammar.bare is None and not _cued(tail):
+        return False
+    if not _names(tail, grammar.others):
         return False
     sentences = _sentences(tail, whole=len(think) <= _TAIL)
     if not sentences:
@@ -120,11 +128,11 @@ def contradicts(think: str, label: str, vocabulary: Vocabulary) -> bool:
     asked = len(sentences) > 1 and sentences[-2].endswith("?")
     last = sentences[-1]
     if grammar.bare is not None and not asked and grammar.bare.match(last.rstrip(".! ")):
-        return not (grammar.own.search(last) or _DOUBT.search(last))
+        return not (_names(last, grammar.own) or _DOUBT.search(last))
     if _states(last, grammar):
         return True
     replied = len(sentences) > 2 and sentences[-3].endswith("?")
-    if len(sentences) < 2 or replied or grammar.own.search(last) or _TURN.search(last):
+    if len(sentences) < 2 or replied or _names(last, grammar.own) or _TURN.search(last):
         return False
     return _states(sentences[-2], grammar)
 
@@ -140,11 +148,29 @@ def _sentences(tail: str, whole: bool) -> list[str]:
     return [sentence for sentence in sentences[not whole :] if sentence.strip(" .!?#-")][-3:]
 
 
+def _cued(text: str) -> bool:
+    """Whether a text has one of the words without which ``_CLAUSE`` finds nothing."""
+    return "answer" in text or "conclu" in text or "verdict" in text
+
+
 def _states(sentence: str, grammar: _Grammar) -> bool:
     """Whether a sentence states that the answer is another class."""
-    if sentence.endswith("?") or grammar.own.search(sentence):
+    if not _cued(sentence) or sentence.endswith("?") or _names(sentence, grammar.own):
         return False
-    found = grammar.stated.search(sentence.rstrip(".! "))
-    return found is not None and not (
-        _DOUBT.search(sentence, 0, found.end()) or _TURN.search(sentence, found.end())
+    stop = _stated(sentence.rstrip(".! "), grammar.others)
+    return stop is not None and not (
+        _DOUBT.search(sentence, 0, stop) or _TURN.search(sentence, stop)
     )
+
+
+def _stated(sentence: str, forms: tuple[str, ...]) -> int | None:
+    """Where the first clause ends that states one of these as the answer; None where none does."""
+    first: tuple[int, int] | None = None
+    for form in forms:
+        at = sentence.find(form)
+        while at >= 0 and (first is None or at < first[0]):
+            ends = _ENDS.match(sentence, at + len(form))
+            if ends is not None and _CLAUSE.search(sentence, 0, at):
+                first = at, ends.end()
+            at = sentence.find(form, at + 1)
+    return None if first is None else first[1]
