@@ -44,6 +44,7 @@ FAULTS = {
     "negative tolerance": ([{"property": "logp", "equals": 3, "tolerance": -1}], "negative"),
     "a truth value": ([{"property": "logp", "at_least": True}], "expected a number"),
     "not a number": ([{"property": "logp", "at_least": math.nan}], "expected a number"),
+    "a number beyond floats": ([{"property": "logp", "at_most": 10**400}], "expected a number"),
     "text as a number": ([{"property": "logp", "at_least": "1"}], "expected a number"),
     "19 long SMARTS": ([{"substructure": "C" * 201}], "at most 200"),
     "19 recursive SMARTS": ([{"substructure": "[$([$([$(C)])])]"}], "two deep"),

@@ -40,6 +40,8 @@ MAX_SMARTS: Final = 200
 MAX_MATCHES: Final = 1000
 _BOUNDS: Final = ("at_least", "at_most", "equals", "tolerance")
 _BOUNDED: Final = ("property", "substructure", "group", "similar_to")
+_MOST: Final = 1e300
+"""Bounds lie below it; whole numbers of JSON may be beyond what a float holds."""
 _SLACK: Final = 1e-9
 _SMARTS: Final = re.compile(r"[!-~]+")
 
@@ -155,7 +157,7 @@ def _bounds(entry: Mapping[str, Any], kind: str, subject: str, where: str) -> tu
 
 
 def _number(value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_MOST < value < _MOST:
         raise ConstraintFault(f"{where}: expected a number, got {value!r:.80}")
     return float(value)
 

@@ -22,6 +22,7 @@ for sale), ``sol_eval`` (a solubility model), ``rxn_eval`` and ``should_not_answ
 from __future__ import annotations
 
 import ast
+import functools
 from typing import Final, NamedTuple
 
 from service.rewards.errors import nearest
@@ -72,6 +73,14 @@ def read_row(solution: object) -> Row:
         raise RowFault(
             f"truth: expected a row of ether0, function!:!info!:!type, got {solution!r:.80}"
         )
+    if len(solution) > 2 * MAX_INFO:
+        raise RowFault(f"truth: {len(solution)} characters, a row has at most {2 * MAX_INFO}")
+    return _row(solution)
+
+
+@functools.lru_cache(maxsize=1024)
+def _row(solution: str) -> Row:
+    """One row comes with every completion of a group."""
     function, info, _ = (part.strip() for part in solution.split(SEPARATOR))
     if function not in SUPPORTED:
         why = REFUSED.get(function)

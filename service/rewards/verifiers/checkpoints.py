@@ -38,6 +38,8 @@ from service.rewards.vocabulary import vocabulary_of
 
 SECTION: Final = "checkpoints"
 UNCERTAIN: Final = "uncertain"
+_SHORT: Final = 64
+"""Characters of a name that is worth remembering."""
 _KEYS: Final = {"answer", "checkpoints"}
 
 
@@ -69,7 +71,7 @@ class CheckpointsJudge(Judge):
             return None
         if message := _task_fault(task):
             return Reason.BAD_ITEM, message
-        if item.truth is None:
+        if item.truth is None or self.truth is None:
             return None
         message = _truth_fault(item.truth, task)
         return None if message is None else (Reason.BAD_TRUTH, message)
@@ -173,4 +175,12 @@ def _unmasked(known: Mapping[str, str], masked: bool = False) -> dict[str, str]:
 
 
 def _plain(text: str) -> str:
+    """A name as it compares; those of tasks and truths come with every completion of a group."""
+    return _short(text) if len(text) <= _SHORT else _composed(text)
+
+
+def _composed(text: str) -> str:
     return normal(text if text.isascii() else unicodedata.normalize("NFC", text))
+
+
+_short: Final = functools.lru_cache(maxsize=4096)(_composed)
