@@ -91,7 +91,7 @@ class Crew(Generic[Job]):
     def lanes(self, *, patient: bool) -> list[Lane[Job]]:
         """The lanes of a kind that take jobs."""
         kind = [lane for lane in self._lanes.values() if lane.patient is patient]
-        return [lane for lane in kind if not lane.retiring]
+        return [lane for lane in kind if lane.open]
 
     def start(self) -> None:
         """Start a bench if there is none and none is about to be."""

@@ -64,6 +64,13 @@ class Lane(asyncio.Protocol, Generic[Job]):
         self._status: int | None = None
         self._known = self._closed = self._told = False
 
+    @property
+    def open(self) -> bool:
+        """Whether it takes jobs."""
+        if self.retiring or self._closed or self._known:
+            return False
+        return self._transport is None or not self._transport.is_closing()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send what was given before."""
         self._transport = opened = cast("asyncio.Transport", transport)  # uvloop has its own class
@@ -76,7 +83,7 @@ class Lane(asyncio.Protocol, Generic[Job]):
         self.outstanding.append(job)
         if self._transport is None:
             self._unsent.append(frame)
-        else:
+        elif not self._transport.is_closing():  # else it comes back when the lane has ended
             self._transport.write(frame)
 
     def data_received(self, data: bytes) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from servers import RedisProcess
 from service.commands.doctor import examine
+from service.rewards.specimens import as_obo, as_table
 
 
 def states(tmp_path: Path, text: str) -> dict[str, tuple[str, str, str]]:
@@ -31,12 +32,38 @@ redis_url = "{redis_server.url}"
     assert found["torch"][1].startswith("2.")
 
 
+def test_knowledge_is_checked_and_what_profiles_lack_is_said(tmp_path: Path) -> None:
+    (tmp_path / "go.obo").write_text(as_obo("go"))
+    (tmp_path / "go.tsv").write_text(as_table())
+    text = f"""
+[starter]
+enabled = false
+[knowledge.go]
+ontology = "{tmp_path}/go.obo"
+annotations = ["{tmp_path}/go.tsv"]
+"""
+    found = states(tmp_path, text)
+    assert found["knowledge go"][0] == "ok"
+    assert "terms" in found["knowledge go"][1]
+    assert "bioreason-pro-go" in found["profiles"][1]
+    state, names, advice = found["profiles that lack knowledge 'mondo'"]
+    assert state == "note"
+    assert "bioreason-kegg" in names
+    assert "[knowledge.mondo]" in advice
+    assert "profiles that lack knowledge 'go'" not in found
+
+
 FAULTS = {
     "unknown key": ("[server]\nhttp_prt = 1", "settings", "http_port"),
     "redis away": ("[cache]\nredis_url='redis://127.0.0.1:1'", "redis", "does not answer"),
     "redis of another kind": ("[cache]\nredis_url='http://x'", "redis", "scheme must be"),
     "no such model": ("[[models]]\npath='nowhere'", "model nowhere", "no checkpoint at nowhere"),
     "no such gene table": ("[genes]\ntables=['nowhere.tsv']", "genes", "nowhere.tsv"),
+    "no such ontology": (
+        "[knowledge.go]\nontology='nowhere.obo'",
+        "knowledge go",
+        "nowhere.obo",
+    ),
     "address is not ours": ("[server]\nhost='192.0.2.1'", "http_port", "192.0.2.1"),
 }
 

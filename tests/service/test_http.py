@@ -166,6 +166,11 @@ ENVELOPES = {
     "items of wrong type": (b'{"profile": "rbio-mlp", "items": {}}', 422, "items: expected"),
     "misspelt field": (b'{"profil": "x", "items": []}', 422, "did you mean 'profile'"),
     "unknown profile": (b'{"profile": "rbio-mpl", "items": []}', 404, "did you mean 'rbio-mlp'"),
+    "profile without knowledge": (
+        b'{"profile": "bioreason-kegg", "items": []}',
+        404,
+        "set [knowledge.mondo]",
+    ),
     "profile without model": (b'{"profile": "rbio-tf", "items": []}', 404, "--model DIR"),
     "other digest": (b'{"profile": "rbio-mlp@sha256:00", "items": []}', 409, "pins sha256:00"),
     "too deep": (b'{"profile":"rbio-mlp","items":[{"truth":' + b"[" * 10000, 400, "nested"),
@@ -281,6 +286,19 @@ def test_the_catalogue_says_what_is_served(server: ServerProcess) -> None:
     assert available["rbio-mlp"]
     assert available["slow"]
     assert not available["rbio-tf"]
+
+
+def test_what_a_profile_lacks_stands_in_the_catalogue(server: ServerProcess) -> None:
+    found = get(f"{server.url}/v1/profiles/bioreason-kegg").json()
+    assert not found["available"]
+    assert "[knowledge.mondo]" in found["unavailable_because"]
+    assert any("[knowledge.mondo]" in lack for lack in found["lacks"])
+    (mondo,) = found["knowledge"]
+    assert mondo["name"] == "mondo"
+    assert mondo["digest"] is None
+    there = get(f"{server.url}/v1/profiles/rbio-mlp").json()
+    assert there["available"]
+    assert there["knowledge"] == []
 
 
 def test_every_available_profile_has_an_example_that_works(any_server: ServerProcess) -> None:

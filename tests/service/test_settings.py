@@ -36,6 +36,18 @@ def test_lists_and_tables_come_from_the_environment_as_json(
     assert loaded.genes.tables == [Path("a.tsv")]
 
 
+def test_knowledge_comes_from_the_file_and_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOFT_VERIFIER_KNOWLEDGE__CL__ONTOLOGY", "cl.obo")
+    text = "[knowledge.go]\nontology = 'go.obo'\nannotations = ['a.gaf']\nrelations = ['is_a']\n"
+    loaded = load(tmp_path, text, server={"http_port": 3})
+    assert loaded.knowledge["go"].annotations == [Path("a.gaf")]
+    assert loaded.knowledge["go"].relations == ["is_a"]
+    assert loaded.knowledge["cl"].ontology == Path("cl.obo")
+    assert loaded.knowledge["cl"].relations == ["is_a", "part_of"]
+
+
 def test_no_file_is_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert settings.load().server.host == "127.0.0.1"
@@ -59,6 +71,12 @@ FAULTS = {
     "top level": ("servr = 1", "servr: unknown key; did you mean 'server'"),
     "in a section": ("[cache]\nredis = 'x'", "cache.redis: unknown key; did you mean 'redis_"),
     "in a model": ("[[models]]\nfamly = 'x'", "models.0.famly: unknown key; did you mean 'family'"),
+    "in knowledge": (
+        "[knowledge.go]\nontolgy = 'go.obo'",
+        "knowledge.go.ontolgy: unknown key; did you mean 'ontology'",
+    ),
+    "knowledge without a file": ("[knowledge.go]", "knowledge.go.ontology: Field required"),
+    "no budget": ("[work]\nbudget_ms = 0", "work.budget_ms: Input should be greater than"),
     "wrong type": ("[limits]\nmax_items = 'many'", "limits.max_items: Input should be a valid int"),
     "out of range": ("[limits]\nmax_items = 0", "limits.max_items: Input should be greater than"),
     "no choice": ("[batching]\n[[models]]\nrun = 'x'", "models.0.run: Input should be 'auto'"),
