@@ -47,10 +47,10 @@ def write_profiles(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A running server with a fake model in the loop and a slow one on its thread."""
+    """A running server with a fake model and a slow one, each on its thread: requests wait."""
     folder = tmp_path_factory.mktemp("server")
     write_profiles(folder)
-    running = ServerProcess(folder, SETTINGS).start()
+    running = ServerProcess(folder, SETTINGS.replace('run = "inline"', 'run = "thread"')).start()
     yield running
     running.stop()
 

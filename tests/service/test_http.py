@@ -275,10 +275,14 @@ def test_predict_faults(
     assert says in response.text.replace('\\"', '"')
 
 
-def test_the_catalogue_says_what_is_served(server: ServerProcess) -> None:
+def test_the_catalogue_says_what_is_served(
+    server: ServerProcess, inline_server: ServerProcess
+) -> None:
+    inline = get(f"{inline_server.url}/v1/models").json()["models"]
+    assert [model["run"] for model in inline] == ["inline", "inline"]
     models = get(f"{server.url}/v1/models").json()["models"]
     assert [model["name"] for model in models] == ["fake", "slow"]
-    assert [model["run"] for model in models] == ["inline", "thread"]
+    assert [model["run"] for model in models] == ["thread", "thread"]
     assert models[0]["genes"] == "symbols as they are"
     assert get(f"{server.url}/v1/models/slow").json()["name"] == "slow"
     profiles = get(f"{server.url}/v1/profiles").json()["profiles"]
