@@ -135,6 +135,7 @@ class Crew(Generic[Job]):
         self._stopped = True
         bench, self._bench = self._bench, None
         for lane in list(self._lanes.values()):
+            lane.kill()
             lane.close()
         for task in self._tasks:
             task.cancel()

@@ -26,7 +26,8 @@ log = structlog.get_logger(__name__)
 Job = TypeVar("Job")
 NICE: Final = 5
 """The server itself goes first."""
-_STOP_S: Final = 3.0
+_STOP_S: Final = 0.3
+"""What a bench gets to end by itself; one that rehearses does not listen."""
 
 
 class Lane(asyncio.Protocol, Generic[Job]):

@@ -3,6 +3,8 @@
 SETTINGS = """
 [starter]
 enabled = false
+[work]
+warm = false
 [limits]
 max_items = 1000
 max_body_bytes = 8000000

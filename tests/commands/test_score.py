@@ -115,6 +115,22 @@ def test_splits_have_a_table_of_their_own(
     assert shares["(none)"][0] == "1"
 
 
+def test_work_is_carried_out_in_this_process_too(run: Run, config: Path, tmp_path: Path) -> None:
+    task = {"type": "molecule.property", "property": "heavy_atoms"}
+    rows = [
+        {
+            "completion": f"<think>Count them.</think> <answer>{n % 7}</answer>",
+            "task": {**task, "molecule": "C" * n},
+        }
+        for n in range(1, 40)
+    ]
+    file = write_lines(tmp_path / "c.jsonl", rows)
+    out = tmp_path / "out.jsonl"
+    arguments = ["--profile", "chem-property", "--config", config, "--out", out]
+    assert run("score", file, *arguments)[0] == 0
+    assert [row["reward"] for row in read_lines(out)] == [1.0] * 6 + [0.0] * 33
+
+
 def test_no_split_no_table(run: Run, file: Path, here: list[Any]) -> None:
     assert "by split" not in run("score", file, *here)[1]
 

@@ -21,7 +21,6 @@ from trial_judge import PROFILE
 
 GOOD = "<think>It may well be so.</think>\n<answer>yes</answer>"
 ASKED = {"type": "perturbation.de", "perturbation": "A", "gene": "B", "cell_line": "k562"}
-WORK = "\n[work]\nbudget_ms = 60\nwarm = false\n"
 
 
 def body(profile: str, *truths: Any, **more: Any) -> bytes:
@@ -38,7 +37,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (profiles / "trial.toml").write_text(PROFILE)
     file = tmp_path / "soft-verifier.toml"
     text = SETTINGS.replace('"profiles"', f'"{profiles}"').replace('run = "thread"', "")
-    file.write_text(text + WORK)
+    file.write_text(text.replace("[work]", "[work]\nbudget_ms = 60"))
     return file
 
 
@@ -105,7 +104,7 @@ def test_what_is_late_is_an_error_and_nothing_at_all_is_504(config: Path) -> Non
 
 
 def test_a_full_workshop_is_429(config: Path) -> None:
-    config.write_text(config.read_text() + "max_queue = 3\n")
+    config.write_text(config.read_text().replace("[work]", "[work]\nmax_queue = 3"))
 
     async def story(hot: HotRoutes) -> int:
         truths = [["double", i] for i in range(4)]
