@@ -7,7 +7,10 @@
 * ``scale`` and ``noise`` are for operators whose score lies in [0,1].
 * ``mean_minus_sd``: λ ≤ 1/√(n−1) over n ≥ 2 primaries that ask different families, nothing else.
 * Where answers state a probability, what counts pays by ``brier`` or ``log``, and nowhere else.
-* Gates look only at how a completion is written; a verdict is never a gate.
+* Gates look only at how a completion is written; a verdict is never a gate, and how a completion is
+  written is never a primary: style alone earns nothing.
+* Auxiliaries are for the two sums. A mean, a product and a least would let style outrank the truth,
+  and ``first_ok`` would take style for the verdict.
 * ``lexi_sum``: Σ auxiliary weights < the smallest difference that the one primary can make: its
   weight for a hard verdict, weight·min_gap for a soft one, which must abstain nearer to 0.5, and
   weight·step for a graded one (a distance, a ranking), which must be rounded down to steps.
@@ -23,6 +26,8 @@ from service.rewards.recipe import ComponentRecipe, Fault, Recipe
 
 _UNWEIGHTED: Final = ("product", "min", "first_ok", "mean_minus_sd")
 _UNBOUNDED: Final = ("sum", "lexi_sum")
+_PRIMARIES_ONLY: Final = ("mean", "product", "min", "first_ok")
+"""And ``mean_minus_sd``, which says so itself."""
 _NEAR: Final = 10.0**-DECIMALS
 
 
@@ -71,6 +76,18 @@ def _check_component(recipe: Recipe, component: ComponentRecipe, part: Part, ind
         raise fault(
             f"{component.verifier} judges the claim, not the writing, so it cannot be a gate; "
             'make it primary under operator = "product" or "min"',
+            "role",
+        )
+    if component.role == "primary" and part.judge.textual:
+        raise fault(
+            f"{component.verifier} judges how a completion is written, not what it claims, so it "
+            'cannot be primary; make it a "gate", a "report" or "auxiliary"',
+            "role",
+        )
+    if component.role == "auxiliary" and recipe.compose.operator in _PRIMARIES_ONLY:
+        raise fault(
+            f"operator {recipe.compose.operator!r} joins primaries only, so that no style outranks "
+            'the truth; make it a "gate" or a "report", or use operator = "lexi_sum"',
             "role",
         )
     if component.role in ("primary", "auxiliary") and component.weight == 0:

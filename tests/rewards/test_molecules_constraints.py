@@ -60,6 +60,14 @@ def test_wrong_constraints_are_the_items_fault(name):
         read_constraints(entries)
 
 
+def test_a_scaffold_that_leaves_no_valence_is_not_met():
+    """RDKit raises there, where the task's own metal excuses the answer's: null for a policy."""
+    metal = Constraint("similar_to", "C[Zn]C", 0.0, 1.0)
+    ring = Constraint("scaffold", "c1ccoc1", 1.0, 1.0)
+    ruling = satisfies("[Zn]o1cccc1", [metal, ring], "forbid", 1, 100)
+    assert (ruling.reason, ruling.score) == ("OK", 0.5)
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [

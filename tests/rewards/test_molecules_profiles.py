@@ -309,6 +309,10 @@ def test_another_molecule_may_earn_its_similarity(tmp_path, judge):
     assert judge(profile, asked(EQUAL, "NC(C)C(=O)O", truth="N[C@@H](C)C(=O)O")).reward == 1.0
     assert judge(profile, asked(EQUAL, "CCCO", truth="CCO")).reward == 0.5
     assert judge(profile, asked(EQUAL, "C" * 60, truth="C" * 20)).reward < 0.34
+    fractions = ("CCCCO", "CC(C)CO", "c1ccccc1CO", "CCN")
+    earned = [judge(profile, asked(EQUAL, one, truth="CCO")).reward for one in fractions]
+    assert any(earned)
+    assert all(round(reward, 2) == reward for reward in earned)  # lexi_sum counts on the steps
 
 
 @pytest.mark.parametrize(

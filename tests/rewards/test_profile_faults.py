@@ -11,6 +11,7 @@ from service.rewards.profiles import ProfileFault, load_profiles
 TOP = 'tasks = ["perturbation.de"]\n'
 SOFT = '[[component]]\nname = "de"\nverifier = "perturbation"\nmodel = "m"\n'
 FORMAT = '[[component]]\nname = "f"\nverifier = "format"\nrole = "auxiliary"\n'
+SUM = '[compose]\noperator = "sum"\n'
 LEXI = '[compose]\noperator = "lexi_sum"\n'
 CAUTIOUS = '[compose]\noperator = "mean_minus_sd"\nrisk = 0.5\n'
 FAMILY = '[[component]]\nname = "{0}"\nverifier = "perturbation"\nmodel = "family:{0}"\n'
@@ -37,7 +38,7 @@ FAULTS = {
     "no model": (TOP + '[[component]]\nname = "a"\nverifier = "perturbation"\n', "model"),
     "component as a table": (TOP + "[component]\n", "write each component as a [[component]] table"),
     "name twice": (TOP + SOFT + SOFT, "mine.toml:7: [component 'de'] name: 'de' is used twice"),
-    "nothing earns": (TOP + FORMAT, "needs a primary component"),
+    "nothing earns": (TOP + SUM + FORMAT, "needs a primary component"),
     "weight 0": (TOP + SOFT + "weight = 0\n", 'use role = "report"'),
     "negative weight": (TOP + SOFT + "weight = -1\n", "mine.toml:6: [component 'de'] weight:"),
     "task a verifier cannot judge": ('tasks = ["label"]\n' + SOFT, "does not judge label tasks"),
@@ -48,9 +49,15 @@ FAULTS = {
     "pair with another relation": ('tasks = ["gene.similarity"]\n[[component]]\nname = "a"\nverifier = "pair"\nmodel = "m"\nrelation = "gene.interaction"\n', "leave relation out"),
     "soft truth": (TOP + SOFT + 'evidence = ["truth", "model"]\n', 'only score = "hard" may believe the truth'),
     "evidence twice": (TOP + SOFT + 'score = "hard"\nevidence = ["model", "model"]\n', "each once"),
-    "verdict as a gate": (TOP + SOFT + FORMAT + SOFT.replace('"de"', '"g"') + 'role = "gate"\nat_least = 0.5\n', "cannot be a gate"),
+    "verdict as a gate": (TOP + SUM + SOFT + FORMAT + SOFT.replace('"de"', '"g"') + 'role = "gate"\nat_least = 0.5\n', "cannot be a gate"),
     "gate without a threshold": (TOP + SOFT + FORMAT.replace("auxiliary", "gate"), "a gate needs at_least"),
     "threshold without a gate": (TOP + SOFT + "at_least = 0.5\n", "a gate needs at_least"),
+    "style as the verdict": (TOP + FORMAT.replace("auxiliary", "primary"), "mine.toml:5: [component 'f'] role: format judges how a completion is written"),
+    "style beside the verdict": (TOP + SOFT + FORMAT.replace("auxiliary", "primary"), "cannot be primary"),
+    "style in a mean": (TOP + SOFT + FORMAT + "weight = 5\n", "mine.toml:9: [component 'f'] role: operator 'mean' joins primaries only"),
+    "style in a product": (TOP + SUM.replace("sum", "product") + SOFT + FORMAT, "operator 'product' joins primaries only"),
+    "style in a least": (TOP + SUM.replace("sum", "min") + SOFT + FORMAT, "operator 'min' joins primaries only"),
+    "style for the verdict": (TOP + SUM.replace("sum", "first_ok") + FORMAT + SOFT, "operator 'first_ok' joins primaries only"),
     "weights under min": (TOP + '[compose]\noperator = "min"\n' + SOFT + "weight = 2\n", "takes no weights"),
     "missing under first_ok": (TOP + '[compose]\noperator = "first_ok"\n' + SOFT + 'on_missing = "drop"\n', 'leave it "null"'),
     "range not earned": (TOP + "[compose]\nrange = [0, 4]\n" + SOFT, "earns from 0 (the floor) to 1, not 0 to 4"),

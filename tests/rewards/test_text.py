@@ -194,18 +194,31 @@ BREVITY = {
 }
 
 
+def brevity(answer: str, think: str = "So.", **options: Any) -> float | None:
+    """The score of a brevity beside the text that is judged."""
+    raw = {
+        "tasks": ["text"],
+        "component": [
+            {"name": "t", "verifier": "text"},
+            {"name": "b", "verifier": "brevity", "role": "report", **options},
+        ],
+    }
+    made = build("mine", resolve(raw), Library())
+    return judged(made, answer, REFERENCE, think=think).components[1].score
+
+
 @pytest.mark.parametrize(("options", "answer", "expected"), BREVITY.values(), ids=BREVITY)
 def test_brevity(options: dict[str, Any], answer: str, expected: float) -> None:
-    assert judged(profile("brevity", **options), answer, None).reward == pytest.approx(expected)
+    assert brevity(answer, **options) == pytest.approx(expected)
 
 
 def test_brevity_of_the_reasoning_and_of_the_completion() -> None:
     think = "one two three four"
-    assert judged(profile("brevity", of="think", words=2), "x", None, think=think).reward == 0.5
-    whole = judged(profile("brevity", of="completion", chars=27), "x", None, think=think).reward
+    assert brevity("x", think, of="think", words=2) == 0.5
+    whole = brevity("x", think, of="completion", chars=27)
     assert whole == pytest.approx(27 / len(f"<think>{think}</think><answer>x</answer>"), abs=1e-6)
 
 
 def test_brevity_without_a_limit_is_refused() -> None:
     with pytest.raises(Fault, match="words: set words or chars"):
-        profile("brevity")
+        brevity("x")

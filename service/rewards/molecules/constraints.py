@@ -207,11 +207,19 @@ def _measure(molecule: Mol, constraint: Constraint) -> float:
 
 
 def scaffold(molecule: Mol) -> str:
-    """Canonical SMILES of the Bemis-Murcko scaffold, without stereo; "" without rings."""
+    """Canonical SMILES of the Bemis-Murcko scaffold, without stereo; "" without rings.
+
+    Also "" where RDKit finds no valence for what is left ("[Zn]o1cccc1"): no answer of a policy
+    may raise here.
+    """
     from rdkit import Chem
     from rdkit.Chem.Scaffolds import MurckoScaffold
 
-    made: str = Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(molecule), isomericSmiles=False)
+    try:
+        core = MurckoScaffold.GetScaffoldForMol(molecule)
+    except Chem.MolSanitizeException:
+        return ""
+    made: str = Chem.MolToSmiles(core, isomericSmiles=False)
     return made
 
 

@@ -16,6 +16,7 @@ or 0. Soft labels are for the verifier ``answer``.
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any
 
 import msgspec
@@ -75,7 +76,8 @@ class LabelJudge(Judge):
             "exact": 1.0,
             **dict(zip(("narrow", "broad", "related"), credits, strict=True)),
         }
-        self.gap = 1.0 - max(credits)
+        grades = sorted({0.0, *credits, 1.0})
+        self.gap = min([high - low for low, high in itertools.pairwise(grades)])
         self.lacks = lacks_of(options.knowledge, library)
         known = knowledge_of(options.knowledge, library)
         self.ontology = known.ontology if known else None

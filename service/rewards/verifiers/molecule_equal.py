@@ -2,7 +2,8 @@
 
 Score: 1 if it is, under the stated policy for stereo, tautomers and salts
 (``service.rewards.molecules.equality``), else 0; with ``score = "similarity"`` another molecule
-earns its similarity to the truth, at most 0.99 (``service.rewards.molecules.similarity``).
+earns its similarity to the truth, at most 0.99 and rounded down to steps of 0.01, so that two that
+differ do by as much (``service.rewards.molecules.similarity``).
 
 Truth: a text, or an object with one key that says how it is written, {"smiles": …}, {"selfies":
 …}, {"inchi": …}, {"formula": …}. A text is a formula where a formula is asked for, an InChI where
@@ -19,12 +20,15 @@ import msgspec
 
 from service.rewards.core import Answer, Item, Reason, Work
 from service.rewards.forms import Form
+from service.rewards.grades import stepped
 from service.rewards.library import Library
 from service.rewards.molecules.equality import Policy
 from service.rewards.tasks import MoleculeEqual
 from service.rewards.verifiers.judge import Fault
 from service.rewards.verifiers.molecule import MoleculeJudge, text_fault
 
+STEP: Final = 0.01
+"""Of similarities."""
 _WRITTEN: Final = ("smiles", "selfies", "inchi", "formula")
 
 
@@ -51,7 +55,7 @@ class MoleculeEqualJudge(MoleculeJudge):
     def __init__(self, name: str, weight: float, options: MoleculeEqualOptions, library: Library):
         super().__init__(name, weight, options, library)
         self.options = options
-        self.gap = 1.0 if options.score == "exact" else 0.01
+        self.gap = 1.0 if options.score == "exact" else STEP
 
     def fault(self, item: Item, form: Form) -> Fault | None:
         """BAD_TRUTH for a truth that is no text, or a formula where a structure is asked for."""
@@ -59,6 +63,10 @@ class MoleculeEqualJudge(MoleculeJudge):
             return None
         found = written_truth(item)
         return (Reason.BAD_TRUTH, found) if isinstance(found, str) else None
+
+    def graded(self, item: Item, answer: Answer, score: float) -> float:
+        """The ruling's score, in steps."""
+        return stepped(score, STEP)
 
     def work(self, item: Item, answer: Answer) -> Work | None:
         """Compare with the truth, where there is one."""
