@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from service.rewards.core import Item
 from service.rewards.profiles import load_profiles
-from service.rewards.verifiers.ranking import andcg, hits, relevances, spearman
+from service.rewards.verifiers.ranking import relevances, screen_of, spearman
 
 CHEAP = settings(max_examples=150, deadline=None)
 CELLS = ["B cell", "CD8 T cell", "NK cell", "monocyte"]
@@ -114,6 +114,17 @@ def test_no_true_list_no_opinion(judge, mine):
     assert "this profile takes 3" in judge(mine["short"], cells(RIGHT)).message
 
 
+def test_a_screen_is_read_once_for_a_group(judge):
+    """Each answer comes with twenty thousand genes of its own, the same ones."""
+    profile = load_profiles()["assaybench"]
+    truth = {f"A{at}": float(at % 7) for at in range(20_000)}
+    for at in range(4):
+        thing = ranking(f"A6, A{13 + at}", dict(truth), candidates=[], k=2)
+        assert (judge(profile, thing).reward == 1.0) == (at == 0)
+    screens = profile.composition.parts[0].judge._screen.cache_info()
+    assert (screens.misses, screens.hits) == (1, 7)
+
+
 def test_a_bounded_list_may_carry_style(mine, judge):
     """One place of at most four is worth 0.125, so that 0.12 of style cannot outrank it."""
     assert mine["lexi"].composition.parts[0].judge.gap == 0.125
@@ -204,14 +215,14 @@ def test_chance_is_the_mean_over_all_orders(truth, k):
     best = max(itertools.permutations(known), key=lambda order: dcg(*(known[n] for n in order[:k])))
     for order, ndcg in zip(itertools.permutations(known), found, strict=True):
         expected = max((ndcg - chance) / (1 - chance), 0.0)
-        assert andcg(list(order), known, k) == pytest.approx(expected, abs=1e-12)
-    assert andcg(list(best), known, min(k, 2)) == pytest.approx(1.0)
+        assert screen_of(known, k).andcg(list(order)) == pytest.approx(expected, abs=1e-12)
+    assert screen_of(known, min(k, 2)).andcg(list(best)) == pytest.approx(1.0)
 
 
 def test_where_most_are_opposite_naming_nothing_earns_nothing():
     known = {"a": 1.0, "b": -1.0, "c": -1.0, "d": -1.0}
-    assert andcg([], known, 2) == andcg(["not assayed"], known, 2) == 0.0
-    assert andcg(["a"], known, 2) == 1.0
+    assert screen_of(known, 2).andcg([]) == screen_of(known, 2).andcg(["not assayed"]) == 0.0
+    assert screen_of(known, 2).andcg(["a"]) == 1.0
 
 
 MEASURES = {
@@ -263,7 +274,8 @@ RANKING_FAULTS = {
         "no candidate has a relevance above 0",
     ),
     "places for everybody": ("hits", TRUTH, {"k": 5}, "5 places hold every candidate"),
-    "not names": ("assaybench", [1, 2], {}, "truth:"),
+    "not names": ("assaybench", [1, 2], {}, "truth[0]: expected a name, got 1"),
+    "one that is no name": ("assaybench", ["A1", 3], {}, "truth[1]: expected a name, got 3"),
 }
 
 
@@ -329,12 +341,12 @@ VALUES = st.dictionaries(st.sampled_from("abcdefgh"), st.floats(-1e9, 1e9), min_
 def test_every_measure_is_a_share(known, said, k):
     if len(set(known.values())) < 2 or max(known.values()) <= 0:
         return
-    assert 0.0 <= andcg(said, known, k) <= 1.0
-    assert 0.0 <= hits(said, known, k) <= 1.0
+    assert 0.0 <= screen_of(known, k).andcg(said) <= 1.0
+    assert 0.0 <= screen_of(known, k).hits(said) <= 1.0
     assert -1.0 <= spearman(said, known) <= 1.0
     best = sorted((name for name in known if known[name] > 0), key=known.get, reverse=True)
-    assert andcg(best, known, k) >= andcg(said, known, k) - 1e-9
-    assert hits(best, known, k) == 1.0
+    assert screen_of(known, k).andcg(best) >= screen_of(known, k).andcg(said) - 1e-9
+    assert screen_of(known, k).hits(best) == 1.0
 
 
 def test_spearman_is_scipys():

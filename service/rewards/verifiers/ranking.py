@@ -33,8 +33,8 @@ import functools
 import heapq
 import math
 import unicodedata
-from collections.abc import Callable
-from typing import Annotated, Final, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -50,6 +50,10 @@ MAX_CANDIDATES: Final = 30_000
 """A genome-wide screen has about 20,000."""
 
 
+_SCREENS: Final = 8
+"""Truths that are remembered: genome-wide ones take 5 MB each."""
+
+
 class RankingOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of a ``ranking`` component."""
 
@@ -60,6 +64,34 @@ class RankingOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether names are those of genes, to be resolved to current symbols."""
     step: Step = 0.0
     """Scores are rounded down to its multiples; 0: not at all."""
+
+
+class Screen(NamedTuple):
+    """What is known of the candidates, and what of it every answer needs."""
+
+    known: Mapping[str, float]
+    """Relevance of each assayed candidate."""
+    k: int
+    """Places that count."""
+    best: tuple[float, ...]
+    """Relevances above 0, the greatest ``k`` of them, falling."""
+    ideal: float
+    """DCG of the best order."""
+    chance: float
+    """E, the mean nDCG over all orders, at least 0."""
+
+    def andcg(self, said: list[str]) -> float:
+        """Adjusted nDCG of the first k names, in [0, 1]; see the module."""
+        if self.chance >= 1.0:  # by rounding only, of relevances that hardly differ
+            return 0.0
+        gains = [self.known[name] for name in said[: self.k] if name in self.known]
+        reached = _dcg(gains) / self.ideal
+        return min(max((reached - self.chance) / (1.0 - self.chance), 0.0), 1.0)
+
+    def hits(self, said: list[str]) -> float:
+        """Share of the k best, or of all relevant ones, among the first k names."""
+        found = sum([self.known.get(name, 0.0) >= self.best[-1] for name in said[: self.k]])
+        return min(found / len(self.best), 1.0)
 
 
 class RankingJudge(Judge):
@@ -85,17 +117,15 @@ class RankingJudge(Judge):
                 return symbol.lower() if status is Status.OK else _plain(name)
 
             self.plain = gene
+        self._screen = functools.lru_cache(maxsize=_SCREENS)(self._screen_of)
 
     def fault(self, item: Item, form: Form) -> Fault | None:
         """BAD_TRUTH for a truth that ranks nothing, or not the task's candidates."""
         task = item.task
         if item.truth is None or not isinstance(task, Ranking):
             return None
-        known = self._known(item, task)
-        if isinstance(known, str):
-            return Reason.BAD_TRUTH, known
-        message = _pointless(known, self.options.measure, self._places(task, known))
-        return None if message is None else (Reason.BAD_TRUTH, message)
+        screen = self._read(item.truth, task)
+        return (Reason.BAD_TRUTH, screen) if isinstance(screen, str) else None
 
     def score(self, item: Item, answer: Answer, verdicts: tuple[Verdict, ...]) -> Component:
         """What the order earns."""
@@ -104,25 +134,46 @@ class RankingJudge(Judge):
             return self.missing(Reason.NO_TRUTH)
         assert isinstance(task, Ranking)  # fault and the form let nothing else through
         assert isinstance(names, tuple)
-        known = self._known(item, task)
-        assert isinstance(known, dict)
+        screen = self._read(item.truth, task)
+        assert isinstance(screen, Screen)
         said = [self.plain(name[:1000]) for name in names]
         if len(set(said)) < len(said):
             return self.missing(Reason.MALFORMED)
-        k = self._places(task, known)
         if self.options.measure == "andcg":
-            earned = andcg(said, known, k)
+            earned = screen.andcg(said)
         elif self.options.measure == "hits":
-            earned = hits(said, known, k)
+            earned = screen.hits(said)
         else:
-            earned = (1.0 + spearman(said, known)) / 2.0
+            earned = (1.0 + spearman(said, screen.known)) / 2.0
         return Component(self.name, stepped(earned, self.options.step), self.weight)
 
-    def _known(self, item: Item, task: Ranking) -> dict[str, float] | str:
-        return relevances(item.truth, set(map(self.plain, task.candidates)), self.plain)
+    def _read(self, truth: object, task: Ranking) -> Screen | str:
+        """The truth as it is compared, or what is wrong with it; once for a group of answers."""
+        candidates = tuple(task.candidates)
+        if isinstance(truth, list | dict) and len(truth) <= MAX_CANDIDATES:
+            kinds = set(map(type, truth.values() if isinstance(truth, dict) else truth))
+            if isinstance(truth, dict) and kinds <= {int, float}:
+                return self._screen(tuple(truth), tuple(truth.values()), candidates, task.k)
+            if isinstance(truth, list) and kinds <= {str}:
+                return self._screen(tuple(truth), None, candidates, task.k)
+        found = relevances(truth, set(), self.plain)
+        assert isinstance(found, str)  # it is none of the two forms
+        return found
 
-    def _places(self, task: Ranking, known: dict[str, float]) -> int:
-        return task.k or self.options.k or len(task.candidates) or len(known)
+    def _screen_of(
+        self,
+        names: tuple[str, ...],
+        values: tuple[float, ...] | None,
+        candidates: tuple[str, ...],
+        k: int | None,
+    ) -> Screen | str:
+        """By names and their relevance, or by names in order."""
+        given = list(names) if values is None else dict(zip(names, values, strict=True))
+        known = relevances(given, set(map(self.plain, candidates)), self.plain)
+        if isinstance(known, str):
+            return known
+        k = k or self.options.k or len(candidates) or len(known)
+        return _pointless(known, self.options.measure, k) or screen_of(known, k)
 
 
 def relevances(
@@ -138,19 +189,21 @@ def relevances(
     if isinstance(truth, list | dict) and len(truth) > MAX_CANDIDATES:
         return f"truth: {len(truth)} candidates; at most {MAX_CANDIDATES} can be ranked"
     if isinstance(truth, list):
-        ordered = [plain(name) if isinstance(name, str) else "" for name in truth]
+        for index, name in enumerate(truth):
+            if not isinstance(name, str):
+                return f"truth[{index}]: expected a name, got {name!r:.80}"
+        ordered = [plain(name) for name in truth]
         if len(set(ordered)) < len(ordered):
             return "truth: a candidate stands twice"
         given = dict.fromkeys(candidates, 0.0)
         given |= {name: 1.0 - at / len(ordered) for at, name in enumerate(ordered)}
     elif isinstance(truth, dict):
-        given = {}
         for name, value in truth.items():
             if isinstance(value, bool) or not isinstance(value, int | float):
                 return f"truth[{name!r:.80}]: expected a number, got {value!r:.80}"
             if not -1e9 <= value <= 1e9:
-                return f"truth[{name!r:.80}]: {value!r} is not between -1e9 and 1e9"
-            given[plain(name)] = float(value)
+                return f"truth[{name!r:.80}]: {value!r:.80} is not between -1e9 and 1e9"
+        given = dict(zip(map(plain, truth), map(float, truth.values()), strict=True))
         if len(given) < len(truth):
             return "truth: a candidate stands twice"
     else:
@@ -173,18 +226,16 @@ def _pointless(known: dict[str, float], measure: str, k: int) -> str | None:
     return None
 
 
-def andcg(said: list[str], known: dict[str, float], k: int) -> float:
-    """Adjusted nDCG of the first k names; see the module."""
-    gains = [known[name] for name in said[:k] if name in known]
-    best = _dcg([max(value, 0.0) for value in heapq.nlargest(k, known.values())])
+def screen_of(known: Mapping[str, float], k: int) -> Screen:
+    """What answers of k places are held against."""
+    best = tuple(value for value in heapq.nlargest(k, known.values()) if value > 0)
+    ideal = _dcg(best)
     mean = math.fsum(known.values()) / len(known)
-    chance = max(0.0, mean * _discounts(min(k, len(known))) / best)
-    if chance >= 1.0:  # by rounding only, of relevances that hardly differ
-        return 0.0
-    return min(max((_dcg(gains) / best - chance) / (1.0 - chance), 0.0), 1.0)
+    chance = mean * _discounts(min(k, len(known))) / ideal if best else 0.0
+    return Screen(known, k, best, ideal, max(0.0, chance))
 
 
-def _dcg(gains: list[float]) -> float:
+def _dcg(gains: Sequence[float]) -> float:
     return math.fsum([gain / math.log2(at + 2) for at, gain in enumerate(gains)])
 
 
@@ -193,14 +244,7 @@ def _discounts(places: int) -> float:
     return math.fsum([1.0 / math.log2(at + 2) for at in range(places)])
 
 
-def hits(said: list[str], known: dict[str, float], k: int) -> float:
-    """Share of the k best, or of all relevant ones, among the first k names."""
-    best = sorted((value for value in known.values() if value > 0), reverse=True)[:k]
-    found = sum([known.get(name, 0.0) >= best[-1] for name in said[:k]])
-    return min(found / len(best), 1.0)
-
-
-def spearman(said: list[str], known: dict[str, float]) -> float:
+def spearman(said: list[str], known: Mapping[str, float]) -> float:
     """Spearman's ρ over the assayed candidates, ties at their mean rank; 0 for ties alone."""
     names = list(known)
     place = {name: float(-at) for at, name in enumerate(said)}
