@@ -28,7 +28,8 @@ thresholds on the scores that the answer states.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
 from typing import Final, Literal, NamedTuple
 
 from worldmodels.ontology import Ontology
@@ -74,24 +75,39 @@ class Propagation(NamedTuple):
             answered: ids, None for each name that is no term.
             true: ids.
         """
-        known = list(answered)
-        terms = {term for term in known if term is not None}
+        return next(self.growing([answered], true))
+
+    def growing(
+        self, groups: Iterable[Iterable[str | None]], true: Iterable[str]
+    ) -> Iterator[Overlap]:
+        """The overlaps of an answer that grows by one group of names after the other.
+
+        Args:
+            groups: ids, None for each name that is no term.
+            true: ids.
+        """
         truth = self.ontology.propagated(true)
-        claimed = self.ontology.propagated(terms)
-        right = self.ontology.propagated(terms & truth)
-        strangers = sum(term is None for term in known)
-        return Overlap(
-            self.bits(right), self.bits(claimed) + strangers * self.stranger, self.bits(truth)
-        )
+        whole = self.bits(truth)
+        claimed: set[str] = set()
+        right: set[str] = set()
+        claimed_bits = right_bits = 0.0
+        for group in groups:
+            names = list(group)
+            terms = {term for term in names if term is not None}
+            more = self.ontology.propagated(terms) - claimed
+            more_right = self.ontology.propagated(terms & truth) - right
+            claimed |= more
+            right |= more_right
+            claimed_bits += self.bits(more) + names.count(None) * self.stranger
+            right_bits += self.bits(more_right)
+            yield Overlap(right_bits, claimed_bits, whole)
 
     def naive(self, true: frozenset[str], measure: Measure) -> float:
         """The best that the commonest terms of the truth's namespaces reach, whatever the gene."""
         spaces = sorted({self.ontology.terms[term].namespace for term in true})
-        best = 0.0
-        for count in range(1, COMMON + 1):
-            guess = [term for space in spaces for term in self.common.get(space, ())[:count]]
-            best = max(best, self.overlap(guess, true).measure(measure))
-        return best
+        groups = zip_longest(*(self.common.get(space, ()) for space in spaces))
+        guesses = ([term for term in group if term is not None] for group in groups)
+        return max([one.measure(measure) for one in self.growing(guesses, true)], default=0.0)
 
     def bits(self, terms: Iterable[str]) -> float:
         """Information of a set that holds its ancestors. The order of summation is fixed."""
@@ -110,5 +126,13 @@ def commonest(ontology: Ontology, genes: Mapping[str, int]) -> dict[str, tuple[s
 
 def plain(answered: Iterable[str], true: Iterable[str]) -> Overlap:
     """Sizes of two sets and of what they share."""
-    a, t = set(answered), set(true)
-    return Overlap(len(a & t), len(a), len(t))
+    return next(plainly_growing([answered], true))
+
+
+def plainly_growing(groups: Iterable[Iterable[str]], true: Iterable[str]) -> Iterator[Overlap]:
+    """The same of an answer that grows by one group of names after the other."""
+    wanted = set(true)
+    said: set[str] = set()
+    for group in groups:
+        said.update(group)
+        yield Overlap(len(said & wanted), len(said), len(wanted))

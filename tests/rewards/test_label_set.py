@@ -72,6 +72,21 @@ def test_f_max_takes_the_best_threshold_of_the_stated_scores() -> None:
     assert judged(made, "a 1.5\nb 0.8", ["a", "b"]).reward == 0.5
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sets(st.sampled_from(TERMS), min_size=1, max_size=5),
+    st.lists(st.lists(st.sampled_from([*TERMS, None]), max_size=4), min_size=1, max_size=6),
+)
+def test_an_answer_that_grows_holds_at_every_step_what_it_holds_at_once(
+    truth: set[str], groups: list[list[str | None]]
+) -> None:
+    along = propagation(GO, "annotations")
+    said: list[str | None] = []
+    for group, step in zip(groups, along.growing(groups, truth), strict=True):
+        said += group
+        assert step == pytest.approx(along.overlap(said, truth))
+
+
 def test_listing_more_than_there_is_costs() -> None:
     made = profile(measure="recall", cardinality=0.5)
     assert judged(made, "a | b", ["a", "b"]).reward == 1.0

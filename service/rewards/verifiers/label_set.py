@@ -6,8 +6,8 @@ is:
     score = max(0, m − cardinality · max(0, |A| − |T|)/|T|)
 
 where m is the measure, along an ontology what of it lies beyond the naive guess. ``recall`` and
-``f_max`` insist on such a cost: neither sees a wrong name by itself. For ``f_max`` each name carries a score in [0, 1]
-(``GO:0006457 0.9``; without one it counts as 1).
+``f_max`` insist on such a cost: neither sees a wrong name by itself. For ``f_max`` each name may
+carry a score in [0, 1] (``GO:0006457 0.9``; without one it counts as 1).
 
 Truth: a list of names. Along an ontology each must be a term of it (id, name or exact synonym); one
 that is not is BAD_TRUTH and not left out, since a truth with holes pays wrong figures. A truth that
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -27,7 +27,7 @@ from service.rewards.core import Answer, Component, Item, Reason, Verdict
 from service.rewards.errors import ProfileFault
 from service.rewards.forms import Form, normal, normal_name
 from service.rewards.library import Knowledge, Library
-from service.rewards.overlap import Measure, Propagation, commonest, plain
+from service.rewards.overlap import Measure, Overlap, Propagation, commonest, plainly_growing
 from service.rewards.tasks import LabelSet
 from service.rewards.texts import above
 from service.rewards.verifiers.judge import Fault, Judge
@@ -109,52 +109,48 @@ class LabelSetJudge(Judge):
         if not isinstance(truth, list):
             return self.missing(Reason.NO_TRUTH)
         true = frozenset(normal_name(name) for name in truth)
-        baseline = 0.0
+        wanted, baseline = true, 0.0
         if self.along is not None:
-            if not self._says_something(true):
+            wanted = self._terms(true)
+            if wanted <= self.along.ontology.roots:
                 return self.missing(Reason.NO_TRUTH)
-            baseline = self._naive(true)
+            baseline = self._naive(wanted)
             if baseline >= 1.0:  # the truth is what fits any gene
                 return self.missing(Reason.LOW_CONFIDENCE)
         value = answer.value
         written = value if isinstance(value, tuple) else (answer.claimed,)
         names = _scored(written) if self.options.measure == "f_max" else dict.fromkeys(written, 1.0)
-        thresholds = set(names.values())
-        best = max(
-            [
-                self._measure([n for n, s in names.items() if s >= least], true)
-                for least in thresholds
-            ],
-            default=0.0,
-        )
+        best = max([one.measure(self.options.measure) for one in self._overlaps(names, wanted)])
         surplus = max(0, len(names) - len(true)) / len(true)
         score = max(0.0, above(best, baseline) - self.options.cardinality * surplus)
         return Component(self.name, score, self.weight)
 
-    def _naive_guess(self, true: frozenset[str]) -> float:
+    def _naive_guess(self, terms: frozenset[str]) -> float:
         assert self.along is not None
         if not self.options.beyond_naive:
             return 0.0
-        return self.along.naive(self._terms(true), self.options.measure)
+        return self.along.naive(terms, self.options.measure)
 
     def _terms(self, true: frozenset[str]) -> frozenset[str]:
         assert self.along is not None
         resolve = self.along.ontology.resolve
         return frozenset(term for name in true if (term := resolve(name)) is not None)
 
-    def _measure(self, names: Iterable[str], true: frozenset[str]) -> float:
-        answered = [normal_name(name) for name in names]
-        if self.along is None:
-            return plain(answered, true).measure(self.options.measure)
-        resolve = self.along.ontology.resolve
-        overlap = self.along.overlap([resolve(name) for name in answered], self._terms(true))
-        return overlap.measure(self.options.measure)
+    def _overlaps(self, names: Mapping[str, float], wanted: frozenset[str]) -> Iterator[Overlap]:
+        """Of the names at or above each score that is stated, highest first.
 
-    def _says_something(self, true: frozenset[str]) -> bool:
-        """Whether the truth holds a term besides roots."""
-        assert self.along is not None
-        ontology = self.along.ontology
-        return any(ontology.resolve(name) not in ontology.roots for name in true)
+        Args:
+            names: with their scores.
+            wanted: the truth, along an ontology as ids.
+        """
+        by_score: dict[float, list[str]] = {}
+        for name, score in names.items():
+            by_score.setdefault(score, []).append(normal_name(name))
+        groups = [by_score[score] for score in sorted(by_score, reverse=True)]
+        if self.along is None:
+            return plainly_growing(groups, wanted)
+        resolve = self.along.ontology.resolve
+        return self.along.growing([[resolve(name) for name in group] for group in groups], wanted)
 
 
 def propagation(known: Knowledge, information: str) -> Propagation:
