@@ -117,12 +117,14 @@ def test_no_true_list_no_opinion(judge, mine):
 def test_a_screen_is_read_once_for_a_group(judge):
     """Each answer comes with twenty thousand genes of its own, the same ones."""
     profile = load_profiles()["assaybench"]
+    screens = profile.composition.parts[0].judge._screen
+    before = screens.cache_info()
     truth = {f"A{at}": float(at % 7) for at in range(20_000)}
     for at in range(4):
         thing = ranking(f"A6, A{13 + at}", dict(truth), candidates=[], k=2)
         assert (judge(profile, thing).reward == 1.0) == (at == 0)
-    screens = profile.composition.parts[0].judge._screen.cache_info()
-    assert (screens.misses, screens.hits) == (1, 7)
+    after = screens.cache_info()
+    assert (after.misses - before.misses, after.hits - before.hits) == (1, 7)
 
 
 def test_a_bounded_list_may_carry_style(mine, judge):
