@@ -4,6 +4,8 @@
     label with classes or options, checkpoints      one of the classes         ``Vocabulary``
     label with neither                              one name                   ``OpenLabel``
     label_set, label_list, ranking                  several names              ``Names``
+                                                    (candidates of a ranking also as a gene's
+                                                    other names)
     number                                          one number, with its unit  ``Quantity``
     text, gene.function                             a passage                  ``Passage``
     molecule.equal, molecule.constraints            one token                  ``Token``
@@ -21,7 +23,7 @@ from typing import Any, Final
 
 from service.rewards import tasks
 from service.rewards.errors import nearest
-from service.rewards.forms import Form, FormFault
+from service.rewards.forms import MAX_NAME, Form, FormFault, deceptive
 from service.rewards.library import Library
 from service.rewards.molecules.descriptors import DESCRIPTORS
 from service.rewards.molecules.tokens import TOKEN, Token
@@ -31,6 +33,8 @@ from service.rewards.probability import Probability
 from service.rewards.quantities import Quantity, number_form
 from service.rewards.rules import Extraction
 from service.rewards.vocabulary import UP_DOWN, YES_NO, Vocabulary, closed, vocabulary_of
+from worldmodels.core import Status
+from worldmodels.genes import GeneResolver
 
 
 def form_of(task: tasks.Task | None, rules: Extraction, library: Library) -> Form:
@@ -114,7 +118,10 @@ def _number(task: tasks.Number, rules: Extraction, library: Library) -> Form:
 
 def _ranking(task: tasks.Ranking, rules: Extraction, library: Library) -> Form:
     candidates = tuple(task.candidates)
-    return Names(_candidates(candidates) if candidates else {}, repeats="never")
+    if not candidates:
+        return Names({}, repeats="never")
+    forms = _candidates(candidates)
+    return Names(forms, repeats="never", otherwise=_other_names(candidates, library.genes))
 
 
 def _checkpoints(task: tasks.Checkpoints, rules: Extraction, library: Library) -> Form:
@@ -148,6 +155,27 @@ def _candidates(candidates: tuple[str, ...]) -> Mapping[str, str]:
         return closed(candidates).forms
     except FormFault as fault:
         raise FormFault(str(fault).replace("task.classes", "task.candidates")) from None
+
+
+@functools.lru_cache(maxsize=256)
+def _other_names(candidates: tuple[str, ...], genes: GeneResolver) -> Callable[[str], str | None]:
+    """What finds the one candidate that is the same gene under another name: AARS for AARS1.
+
+    Candidates that are two names of one gene are found as they stand only.
+    """
+    of_gene: dict[str, str | None] = {}
+    for name in candidates:
+        symbol, status = genes.resolve(name)
+        if status is Status.OK:
+            of_gene[symbol] = None if symbol in of_gene else name
+
+    def candidate(name: str) -> str | None:
+        if len(name) > MAX_NAME or deceptive(name):
+            return None
+        symbol, status = genes.resolve(name)
+        return of_gene.get(symbol) if status is Status.OK else None
+
+    return candidate
 
 
 _FORMS: Final[Mapping[type, Callable[[Any, Extraction, Library], Form]]] = {

@@ -11,6 +11,9 @@ place is argued where it is read:
     messages  chat messages, content parts, Responses output: what of them is the completion
     ingress   NFC, end tokens, length
 
+Asterisks around the whole answer (``**yes**``) are Markdown's and are taken away, but for a line
+of text that is compared verbatim.
+
 Reasoning that a server keeps apart (``reasoning_content``, thinking parts) becomes the think block
 in front of the answer; a tag in it is malformed, as it would be there. Blanks between tags are
 Unicode's.
@@ -28,7 +31,7 @@ from typing import Final
 from service.rewards.contradiction import contradicts
 from service.rewards.core import Answer, Item, Reason
 from service.rewards.fields import in_calls, in_json
-from service.rewards.forms import Form
+from service.rewards.forms import Form, unemphasised
 from service.rewards.ingress import END_TOKENS, composed, without_end_tokens
 from service.rewards.messages import calls_of, said, text_of
 from service.rewards.places import (
@@ -41,6 +44,7 @@ from service.rewards.places import (
     letter,
 )
 from service.rewards.probability import Probability
+from service.rewards.quantities import Verbatim
 from service.rewards.rules import Extraction, Method, ends_of
 from service.rewards.tags import (
     LOOSE,
@@ -192,6 +196,8 @@ def _claim(
     rules: Extraction,
     form: Form,
 ) -> Answer:
+    if "*" in claimed and not isinstance(form, Verbatim):
+        claimed = unemphasised(claimed)
     reason, label, value = form.claim(claimed)
     contradiction = False
     if label is not None:

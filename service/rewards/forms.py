@@ -73,6 +73,17 @@ def normal_name(text: str) -> str:
     return " ".join(normal(text).split())
 
 
+def unemphasised(text: str) -> str:
+    """An answer without the asterisks of Markdown around the whole of it: ``**yes**``.
+
+    They stand at both ends and nowhere else, so that they can hide no second answer.
+    """
+    inside = text.strip(BLANKS)
+    if inside[:2] == "**" == inside[-2:] and "*" not in (inside := inside[2:-2]):
+        return inside
+    return text
+
+
 def blank(text: str) -> bool:
     """Whether an answer is empty."""
     return not text.strip(BLANKS)

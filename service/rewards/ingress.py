@@ -12,8 +12,21 @@ import re
 import unicodedata
 from typing import Final
 
-END_TOKENS: Final = ("<|im_end|>", "<|endoftext|>", "</s>", "<|eot_id|>")
-"""How chat templates end an answer (Qwen, GPT, Llama 2, Llama 3), where they are decoded too."""
+END_TOKENS: Final = (
+    "<|im_end|>",  # Qwen
+    "<|endoftext|>",  # GPT, Qwen
+    "</s>",  # Llama 2, Mistral
+    "<|eot_id|>",  # Llama 3
+    "<|eot|>",  # Llama 4
+    "<|end_of_text|>",  # Llama 3, Granite
+    "<end_of_turn>",  # Gemma
+    "<eos>",  # Gemma
+    "<|end|>",  # Phi
+    "<|return|>",  # gpt-oss
+    "<|END_OF_TURN_TOKEN|>",  # Command
+    "<\uff5cend\u2581of\u2581sentence\uff5c>",  # DeepSeek
+)
+"""How chat templates end an answer, where they are decoded too."""
 _MARKS: Final = 30
 """Combining marks in a row (Unicode's Stream-Safe limit): CPython sorts longer runs in quadratic
 time, 0.8 s for 32,000 characters."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
@@ -99,6 +99,7 @@ class Names:
         most: more names are TOO_LONG.
         exactly: another number of names is MALFORMED; None: any number.
         repeats: what a name that comes twice does: counts once, twice, or is MALFORMED.
+        otherwise: finds the class of a name that ``forms`` does not have, None where it has none.
     """
 
     forms: Mapping[str, str]
@@ -106,6 +107,7 @@ class Names:
     most: int = 1000
     exactly: int | None = None
     repeats: Literal["once", "twice", "never"] = "once"
+    otherwise: Callable[[str], str | None] | None = None
 
     def claim(self, text: str) -> Claim:
         """The names, or why there are none. The label is the names, joined by semicolons."""
@@ -128,7 +130,10 @@ class Names:
         """One name in canonical form, or why it is none."""
         if self.forms:
             name = normal(text if text.isascii() else unicodedata.normalize("NFC", text[:1000]))
-            return self.forms.get(name) or Reason.ANSWER_NOT_IN_VOCABULARY
+            known = self.forms.get(name)
+            if known is None and self.otherwise is not None:
+                known = self.otherwise(text.strip(BLANKS).removesuffix("."))
+            return known or Reason.ANSWER_NOT_IN_VOCABULARY
         if blank(text):
             return Reason.MALFORMED
         if len(text) > MAX_NAME:

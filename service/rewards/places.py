@@ -29,7 +29,7 @@ import re
 from typing import Any, Final, NamedTuple
 
 from service.rewards.core import Reason
-from service.rewards.forms import BLANKS, Form
+from service.rewards.forms import BLANKS, Form, unemphasised
 from service.rewards.names import Names, OpenLabel
 from service.rewards.passage import Passage
 from service.rewards.rules import Extraction
@@ -138,7 +138,7 @@ def last_line(rest: str, think: str, rules: Extraction, form: Form) -> Place:
     prose, _, claimed = text.rpartition("\n")
     if not isinstance(form, _OPEN):
         for line in set(prose.split("\n")):
-            if line and form.claim(line).reason is Reason.OK:
+            if line and form.claim(unemphasised(line)).reason is Reason.OK:
                 return Place(Reason.SEVERAL_ANSWERS)
     return Place(Reason.OK, claimed, prose)
 

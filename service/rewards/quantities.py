@@ -1,6 +1,6 @@
-"""Numbers as answers: one quantity, in the task's unit or another of its dimension.
+r"""Numbers as answers: one quantity, in the task's unit or another of its dimension.
 
-    12   -0.5   −3   .5   1,234.5   1e-5   1.2E+3   1.2 × 10^-5   1.2 x 10^{-5}   3·10⁻²   10^6
+    12   -0.5   −3   .5   1,234.5   1e-5   1.2E+3   1.2 × 10^-5   1.2 \times 10^{-5}   3·10⁻²   10^6
     12 µM   0.25 kDa   1.5e3 bp   37 °C   12 %
 
 A number is exact: it is kept as a decimal, never through a float (9007199254740993 is not
@@ -46,7 +46,7 @@ _POWER: Final = (
 )
 _NUMBER: Final = re.compile(
     rf"({_SIGN}?)(?:{_POWER}|((?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)"
-    rf"(?:[eE]({_SIGN}?[0-9]{{1,4}})|[ \t]?[×x·*][ \t]?{_POWER})?)"
+    rf"(?:[eE]({_SIGN}?[0-9]{{1,4}})|[ \t]?(?:[×x·*]|\\times|\\cdot)[ \t]?{_POWER})?)"
 )
 _RAISED: Final = str.maketrans("⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "+-0123456789-")
 
@@ -158,11 +158,18 @@ def bounded(number: Decimal) -> bool:
     return not number or abs(number.adjusted()) <= _GREATEST
 
 
+_SPELLINGS: Final[Mapping[str, str]] = {
+    "degC": "°C", "A": "Å", "hr": "h", "sec": "s", "A^2": "Å²", "A²": "Å²", "Å2": "Å²",
+    "u": "Da", "amu": "Da", "g·mol⁻¹": "g/mol", "g mol⁻¹": "g/mol", "g mol^-1": "g/mol",
+}  # fmt: skip
+"""Other spellings of one unit that name no other."""
+
+
 @functools.lru_cache(maxsize=256)
 def _symbol(unit: str) -> str:
     """One spelling for each unit of the table."""
     unit = unit.strip().replace("μ", "µ").replace("Å^2", "Å²").replace("nm^2", "nm²")
-    unit = {"degC": "°C", "A": "Å", "hr": "h", "sec": "s"}.get(unit, unit)
+    unit = _SPELLINGS.get(unit, unit)
     if unit not in UNITS and unit[:1] == "u" and "µ" + unit[1:] in UNITS:
         return "µ" + unit[1:]
     return unit

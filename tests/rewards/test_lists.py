@@ -306,6 +306,15 @@ def test_open_rankings_resolve_genes(judge, answer, score):
     assert (result.status, result.reward) == ("ok", score)
 
 
+def test_candidates_are_found_under_a_genes_other_names(judge):
+    truth = {"AARS": 3, "CALR": 1, "AR": 0}
+    named = {"candidates": ["AARS", "CALR", "AR"], "k": 2}
+    for answer in ("AARS, CALR", "AARS1, CALR", "alars | CALR"):
+        assert judge("assaybench", ranking(answer, truth, **named)).reward == 1.0
+    for answer in ("AARS, AARS1, CALR", "CALR, WAS", "CALR, M\u0410RCH1"):
+        assert judge("assaybench", ranking(answer, truth, **named)).status == "invalid"
+
+
 def test_one_gene_under_two_names_stands_twice(judge):
     truth = {"CALR": 3, "AARS": 2, "WAS": 0}
     doubled = ranking("CALR, AARS, AARS1", truth, candidates=[])

@@ -31,7 +31,7 @@ NUMBERS = {
     "blanks": (" \n5\t", "5"), "thousands": ("1,234,567.5", "1234567.5"), "minus zero": ("-0", "0"),
     "exponent": ("1e-5", "0.00001"), "capital exponent": ("1.2E+3", "1200"), "Unicode exponent": ("1e−2", "0.01"),
     "times": ("1.2 × 10^-5", "0.000012"), "x": ("1.2x10^3", "1200"), "star": ("2*10^2", "200"),
-    "dot": ("3·10⁻²", "0.03"), "braces": ("1.2 × 10^{-5}", "0.000012"), "power alone": ("10^6", "1000000"),
+    "LaTeX times": (r"1.2 \times 10^{-5}", "0.000012"), "LaTeX dot": (r"3\cdot10^{2}", "300"), "dot": ("3·10⁻²", "0.03"), "braces": ("1.2 × 10^{-5}", "0.000012"), "power alone": ("10^6", "1000000"),
     "minus power": ("-10^-2", "-0.01"), "raised": ("10⁶", "1000000"), "raised minus": ("10⁻³", "0.001"),
     "beyond floats": ("9007199254740993", "9007199254740993"), "large": ("6.022e23", "6.022e23"),
     "small": ("1.6e-19", "1.6e-19"), "fifty digits": ("1" * 50, "1" * 50),
@@ -53,7 +53,7 @@ NONE = {
     "fraction": "1/2", "sum": "2+3", "nan": "nan", "inf": "inf", "infinity": "-∞", "word": "five", "hex": "0x10",
     "comma decimals": "1,5", "bad thousands": "1,2345", "Indian thousands": "1,45,2", "blank thousands": "1 234",
     "underscores": "1_000", "full width": "１２", "Arabic": "١٢", "superscript": "⁵", "two exponents": "1e5e5",
-    "no mantissa": "e5", "no exponent": "1e", "no power": "10^", "sign alone": "-", "two signs": "--5",
+    "two numbers, LaTeX": r"3 \times 4", "no mantissa": "e5", "no exponent": "1e", "no power": "10^", "sign alone": "-", "two signs": "--5",
     "percent without a unit": "12%", "unit without one": "12 g", "boxed": "\\boxed{5}", "bold": "**5**",
     "dollar": "$5$", "quoted": '"5"', "named": "answer: 5", "equals": "= 5", "NUL": "5\0", "zero width": "5\u200d0",
     "no-break space": "\u00a05", "surrogate": "5\ud800", "right to left": "\u200f5", "Cyrillic е": "1\u04355",
@@ -86,7 +86,8 @@ CONVERTED = {
     "hours": ("h", "90 min", "1.5"), "a third": ("h", "20 min", "0.33333333333333333"), "days": ("h", "2 d", "48"),
     "Celsius": ("°C", "310.15 K", "37"), "kelvin": ("K", "37 °C", "310.15"), "per cent": ("%", "12%", "12"),
     "a share is not per cent": ("%", "0.12", "0.12"), "kcal": ("kJ/mol", "2 kcal/mol", "8.368"),
-    "angstrom": ("nm", "15 Å", "1.5"), "area": ("Å²", "20.2 Å^2", "20.2"), "unit of no table": ("cells/mL", "1e6 cells/mL", "1000000"),
+    "dalton by another name": ("Da", "180.16 amu", "180.16"), "per mole": ("Da", "180.16 g·mol⁻¹", "180.16"),
+    "area, plainly": ("Å²", "20.2 A^2", "20.2"), "angstrom": ("nm", "15 Å", "1.5"), "area": ("Å²", "20.2 Å^2", "20.2"), "unit of no table": ("cells/mL", "1e6 cells/mL", "1000000"),
     "final period": ("mM", "5 mM.", "5"),
 }  # fmt: skip
 

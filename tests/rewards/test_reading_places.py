@@ -56,6 +56,7 @@ PLACES = {
     "after: a passage with a comment": (AFTER, "text", f"{T} It <!-- binds -->", "MALFORMED"),
     # until
     "until: explained": (UNTIL, "yes/no", f"{T}yes; since they interact", "OK"),
+    "until: bold": (UNTIL, "yes/no", f"{T}**Yes**; since they interact", "OK"),
     "until: no explanation": (UNTIL, "yes/no", f"{T}yes", "OK"),
     "until: nothing before it": (UNTIL, "yes/no", f"{T}; yes", "NO_ANSWER"),
     "until: explanation first": (UNTIL, "yes/no", f"{T}they interact; yes", NOT_IN),
@@ -156,6 +157,7 @@ PLACES = {
     "last: alone": (LAST, "yes/no", f"{T}yes", "OK"),
     "last: in a sentence": (LAST, "yes/no", f"{T}So yes", NOT_IN),
     "last: two": (LAST, "yes/no", f"{T}no\nyes", SEVERAL),
+    "last: two, one bold": (LAST, "yes/no", f"{T}**no**\nyes", SEVERAL),
     "last: twice": (LAST, "yes/no", f"{T}yes\nyes", SEVERAL),
     "last: 22 stuffing": (LAST, "yes/no", f"{T}yes\nI am sure", SEVERAL),
     "last: 22 comment": (LAST, "yes/no", f"{T}<!-- or no -->\nyes", "MALFORMED"),
