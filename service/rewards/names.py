@@ -5,6 +5,9 @@ classes, as the ontology's name of its term where the profile has knowledge and 
 synonym finds the term, and else as it stands, in lower case (``forms.normal_name``). A name that
 the ontology does not know is not invalid: nothing equals it but the same name.
 
+An id with its own name, or a name with another of the same term, in brackets or behind the id, is
+that term ("T cell (CL:0000084)").
+
 Several names are written in one of these ways, the first that applies:
 
     ["a", "b"]            a JSON list of strings
@@ -37,6 +40,10 @@ _BULLETED: Final = re.compile(r"([-*•])[ \t]+(?=\S)")
 _SEPARATORS: Final = ("|", ";", ",")
 _SEVERAL: Final = re.compile(r"[;|]")
 _NO_NAMES: Final = Claim(Reason.MALFORMED)
+_TWICE: Final = (
+    re.compile(r"([^()\[\]]+?)[ \t]*[(\[]([^()\[\]]+)[)\]]"),  # T cell (CL:0000084)
+    re.compile(r"([A-Za-z]{1,20}:[0-9]{1,12})[ \t]*[ \t:–-][ \t]*[(\[]?([^()\[\]]+)[)\]]?"),
+)
 _STRINGS: Final = msgspec.json.Decoder(list[str])
 
 
@@ -82,11 +89,25 @@ def canonical(text: str, ontology: Terms | None) -> tuple[str, str | None]:
     name = normal_name(text)
     if ontology is None:
         return name, None
-    term = ontology.resolve(text.strip(BLANKS)) or ontology.resolve(name)
+    term = ontology.resolve(text.strip(BLANKS)) or ontology.resolve(name) or twice(name, ontology)
     if term is None:
         return name, None
     known = ontology.terms[term].name
     return (known if ontology.resolve(known) == term else term), term
+
+
+def twice(name: str, ontology: Terms) -> str | None:
+    """The term that a text names twice: by id and name, or by two of its names.
+
+    ``GO:0005509 calcium ion binding``, ``ALS (amyotrophic lateral sclerosis)``. Both must name one
+    term, so that no second answer stands in brackets.
+    """
+    for shape in _TWICE:
+        if found := shape.fullmatch(name):
+            one, other = ontology.resolve(found[1]), ontology.resolve(found[2])
+            if one is not None and one == other:
+                return one
+    return None
 
 
 @dataclass(frozen=True, slots=True)

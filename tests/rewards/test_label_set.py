@@ -94,6 +94,14 @@ def test_listing_more_than_there_is_costs() -> None:
     assert judged(made, " | ".join("abcdefgh"), ["a", "b"]).reward == 0.0
 
 
+def test_a_term_that_stands_twice_in_the_truth_makes_no_room_for_another() -> None:
+    made = profile(knowledge="go", cardinality=0.5)
+    listed = "GO:0034975 | GO:0005509 | GO:0006412"
+    twice = ["GO:0034975", "protein folding in endoplasmic reticulum", "GO:0005509"]
+    reward = judged(made, listed, twice).reward
+    assert reward == judged(made, listed, ["GO:0034975", "GO:0005509"]).reward
+
+
 def test_closed_sets_name_classes() -> None:
     made = profile()
     classes = ("Kinase", "Phosphatase", "Ligase")
@@ -136,6 +144,17 @@ GO_CASES = {
         "endoplasmic reticulum lumen\nGO:0005509\nprotein folding in endoplasmic reticulum",
         1.0,
         1.0,
+    ),
+    "ids with their names": (
+        "GO:0034975 protein folding in endoplasmic reticulum\nGO:0005509 (calcium ion binding)\n"
+        "endoplasmic reticulum lumen (GO:0005788)",
+        1.0,
+        1.0,
+    ),
+    "16 ids with others' names": (
+        "GO:0034975 calcium ion binding | GO:0005509 ATP binding",
+        0.0,
+        0.0,
     ),
     "ancestors beside their terms": ("GO:0034975 | GO:0006457 | GO:0005509 | GO:0005788", 0.9, 1.0),
     "two of three": ("GO:0034975 | GO:0005509", 0.3, 0.9),

@@ -25,6 +25,7 @@ from service.rewards.core import Answer, Component, Item, Reason, Verdict
 from service.rewards.errors import ProfileFault
 from service.rewards.forms import Form, normal_name
 from service.rewards.library import Library
+from service.rewards.names import twice
 from service.rewards.truth import hard_label
 from service.rewards.verifiers.judge import Fault, Judge
 from service.rewards.verifiers.looked_up import knowledge_of, lacks_of
@@ -139,6 +140,8 @@ class LabelJudge(Judge):
         term = self.ontology.resolve(wanted)
         if term is None:
             return 0.0
+        if twice(claimed, self.ontology) == term:
+            return 1.0
         scope = self.ontology.exactness(claimed, term)
         return 0.0 if scope is None else self.credit[scope]
 

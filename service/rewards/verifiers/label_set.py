@@ -121,7 +121,8 @@ class LabelSetJudge(Judge):
         written = value if isinstance(value, tuple) else (answer.claimed,)
         names = _scored(written) if self.options.measure == "f_max" else dict.fromkeys(written, 1.0)
         best = max([one.measure(self.options.measure) for one in self._overlaps(names, wanted)])
-        surplus = max(0, len(names) - len(true)) / len(true)
+        size = len(true if self.along is None else self._terms(true))  # not what stands twice
+        surplus = max(0, len(names) - size) / size
         score = max(0.0, above(best, baseline) - self.options.cardinality * surplus)
         return Component(self.name, score, self.weight)
 
