@@ -14,6 +14,7 @@ from service.rewards.library import Knowledge, Library
 from service.rewards.profiles import Profile, build, load_profiles
 from service.rewards.recipe import Fault, resolve
 from service.rewards.specimens import annotation_table, ontologies, specimen_library
+from service.rewards.verifiers.gene_function import genes_of
 from service.rewards.works import carry_out
 from worldmodels.core import Status
 from worldmodels.gene_tables import GeneRecord
@@ -69,6 +70,13 @@ def judged(made: Profile, *sections: str, task: dict[str, Any] = DE) -> Result:
 
 def annotations_of(gene: str) -> str:
     return f"{gene}: " + KNOWN.reference(KNOWN.terms(gene))
+
+
+@pytest.mark.parametrize("perturbed", ["A+B", ["A+B"], ["A", "B"], " A + B"], ids=repr)
+def test_a_combination_is_one_however_it_is_written(perturbed: Any) -> None:
+    """A list of one is a text in protobuf."""
+    item = msgspec.convert({"task": {**DE, "perturbation": perturbed}}, Item)
+    assert genes_of(item) == ["A", "B", "CALR"]
 
 
 def test_keywords_by_hand() -> None:

@@ -55,7 +55,7 @@ class CheckpointsJudge(Judge):
 
     Options = CheckpointsOptions
     tasks = ("checkpoints",)
-    truth = "hard"
+    truth: Literal["soft", "hard"] | None = "hard"
 
     def __init__(self, name: str, weight: float, options: CheckpointsOptions, library: Library):
         super().__init__(name, weight, options, library)

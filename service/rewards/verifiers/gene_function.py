@@ -208,5 +208,5 @@ def genes_of(item: Item) -> list[str]:
     if hasattr(task, "genes"):
         return list(task.genes)
     perturbed = task.perturbation
-    parts = perturbed if isinstance(perturbed, list) else perturbed.split("+")
-    return [*(part.strip() for part in parts), task.gene]
+    together = "+".join(perturbed) if isinstance(perturbed, list) else perturbed
+    return [*(part.strip() for part in together.split("+")), task.gene]
