@@ -26,7 +26,8 @@ Both are for operators whose score lies in [0,1], all but the two sums, and leav
 they are. An unreadable completion earns ``floor``, which neither touches.
 
 A component without an opinion makes the item abstain (``on_missing = "null"``), is left out
-(``drop``) or counts as 0 (``floor``). A failure never does: an error ends as an error, whatever
+(``drop``) or counts as 0 (``floor``); where no primary has one, the item abstains whatever they
+say, since style alone never earns. A failure never does: an error ends as an error, whatever
 ``on_missing`` says, since a retry would give another number. A component whose reason is the
 completion's doing (a molecule that cannot be read) makes the item invalid, and so does a gate that
 fails: both outrank errors, which outrank abstentions.
@@ -126,8 +127,8 @@ class Composition:
                     return self._gated(item, answer, part, components)
             elif part.role != "report":
                 counted.append((part, score))
-        if missing is None:
-            missing = self._without_primary(counted, components)
+        if missing is None and not certainties:
+            missing = self._without_primary(components)
         if missing is not None:
             _tidy(components)
             return _result(item, answer, status_of(missing), None, 0.0, missing, components)
@@ -164,13 +165,8 @@ class Composition:
             return known
         return reason
 
-    def _without_primary(
-        self, counted: list[tuple[Part, float]], components: list[Component]
-    ) -> Reason | None:
-        """Style alone never earns: the first primary's reason where every primary was left out."""
-        for part, _ in counted:
-            if part.role == "primary":
-                return None
+    def _without_primary(self, components: list[Component]) -> Reason:
+        """Style alone never earns: the first primary's reason where no primary has an opinion."""
         for part, component in zip(self.parts, components, strict=True):
             if part.role == "primary":
                 return Reason(component.status)

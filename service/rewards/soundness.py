@@ -8,7 +8,7 @@
 * ``mean_minus_sd``: λ ≤ 1/√(n−1) over n ≥ 2 primaries that ask different families, nothing else.
 * Where answers state a probability, what counts pays by ``brier`` or ``log``, and nowhere else.
 * Gates look only at how a completion is written; a verdict is never a gate, and how a completion is
-  written is never a primary: style alone earns nothing.
+  written is never a primary: style alone earns nothing. Nor does being a molecule alone.
 * Auxiliaries are for the two sums. A mean, a product and a least would let style outrank the truth,
   and ``first_ok`` would take style for the verdict.
 * ``lexi_sum``: Σ auxiliary weights < the smallest difference that the one primary can make: its
@@ -45,6 +45,11 @@ def check(recipe: Recipe, parts: tuple[Part, ...]) -> tuple[float, float]:
     primaries = [part for part in parts if part.role == "primary" and part.weight > 0]
     if not primaries:
         raise Fault("component: a profile needs a primary component with a weight above 0")
+    if all(one.verifier == "molecule.valid" for one in recipe.components if one.role == "primary"):
+        raise Fault(
+            "component: molecule.valid pays for any molecule, so it cannot be the only primary; add "
+            'one that says whether the molecule is right, or show it with role = "report"'
+        )
     if recipe.compose.operator == "lexi_sum":
         _check_lexi_sum(parts, primaries)
     _check_caution(recipe, parts, primaries)
@@ -77,6 +82,12 @@ def _check_component(recipe: Recipe, component: ComponentRecipe, part: Part, ind
             f"{component.verifier} judges the claim, not the writing, so it cannot be a gate; "
             'make it primary under operator = "product" or "min"',
             "role",
+        )
+    if component.role == "gate" and component.on_missing == "floor":
+        raise fault(
+            "a gate without an opinion would make every completion invalid, whatever it says; "
+            'leave it "null", or "drop" to let such items pass',
+            "on_missing",
         )
     if component.role == "primary" and part.judge.textual:
         raise fault(

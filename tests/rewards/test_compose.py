@@ -75,6 +75,13 @@ def test_reward(operator, pairs, reward):
 
 
 OTHERS = {
+    "floored alone": ([(part("a", **FLOOR), "NO_TRUTH")], "abstain", "NO_TRUTH", False),
+    "style beside what is floored": (
+        [(part("a", **FLOOR), "NO_TRUTH"), (part("s", **AUX), 1.0)],
+        "abstain",
+        "NO_TRUTH",
+        False,
+    ),
     "abstain": ([(part("a"), "UNMEASURED")], "abstain", "UNMEASURED", False),
     "error": ([(part("a"), "MODEL_ERROR")], "error", "MODEL_ERROR", True),
     "deadline": ([(part("a"), "DEADLINE")], "error", "DEADLINE", True),

@@ -52,6 +52,8 @@ FAULTS = {
     "verdict as a gate": (TOP + SUM + SOFT + FORMAT + SOFT.replace('"de"', '"g"') + 'role = "gate"\nat_least = 0.5\n', "cannot be a gate"),
     "gate without a threshold": (TOP + SOFT + FORMAT.replace("auxiliary", "gate"), "a gate needs at_least"),
     "threshold without a gate": (TOP + SOFT + "at_least = 0.5\n", "a gate needs at_least"),
+    "gate that is floored": (TOP + SOFT + FORMAT.replace("auxiliary", "gate") + 'at_least = 0.5\non_missing = "floor"\n', "mine.toml:11: [component 'f'] on_missing: a gate without an opinion"),
+    "any molecule": ('tasks = ["molecule.equal"]\n[[component]]\nname = "v"\nverifier = "molecule.valid"\n', "molecule.valid pays for any molecule"),
     "style as the verdict": (TOP + FORMAT.replace("auxiliary", "primary"), "mine.toml:5: [component 'f'] role: format judges how a completion is written"),
     "style beside the verdict": (TOP + SOFT + FORMAT.replace("auxiliary", "primary"), "cannot be primary"),
     "style in a mean": (TOP + SOFT + FORMAT + "weight = 5\n", "mine.toml:9: [component 'f'] role: operator 'mean' joins primaries only"),
