@@ -42,6 +42,7 @@ bench: install
 	$(BIN)/python benchmarks/rewards.py
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/grpc_floor.py
+	$(BIN)/python benchmarks/hostile.py
 
 $(PROTOC_VENV)/.installed:
 	$(PYTHON) -m venv $(PROTOC_VENV)

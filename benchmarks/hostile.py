@@ -146,9 +146,9 @@ KINDS: dict[str, tuple[str, Maker]] = {
         lambda draw: {"completion": "a" * (MEGABYTE + draw.randrange(99)), "task": _YES_NO},
     ),
     "ROUGE-L of 2,000 x 2,000 words": ("overlap", lambda draw: overlap(draw, 2_000, 2_000)),
-    "ROUGE-L of 2,000 x 800 words": ("overlap", lambda draw: overlap(draw, 2_000, 800)),
-    "ROUGE-L of 800 x 800 words": ("overlap", lambda draw: overlap(draw, 800, 800)),
-    "ROUGE-L of 800 x 800 words, 8 times": ("overlap", lambda draw: overlap(draw, 800, *[800] * 8)),
+    "ROUGE-L of 2,000 x 500 words": ("overlap", lambda draw: overlap(draw, 2_000, 500)),
+    "ROUGE-L of 500 x 500 words": ("overlap", lambda draw: overlap(draw, 500, 500)),
+    "ROUGE-L of 500 x 500 words, twice": ("overlap", lambda draw: overlap(draw, 500, 250, 250)),
 }
 
 

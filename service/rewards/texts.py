@@ -11,7 +11,7 @@ stems, never recall alone. Around it:
 * boilerplate: with b the best that a text earns which says nothing of the subject (``BOILERPLATE``,
   the question itself, what the caller adds), score = max(0, (f − b)/(1 − b)).
 
-Pure, and bounded: at most ``MOST`` words a side, about 0.2 s. To be called as work. Limits:
+Pure, and bounded: at most ``MOST`` words a side, about 0.08 s, well within a budget. To be called as work. Limits:
 letters and digits of ASCII only, as in ``rouge-score``; negation is found by word, in English; who
 says "the contrary of the following holds" in a sentence of its own is not found out.
 """
@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 Measure = Literal["rouge1", "rouge2", "rouge3", "rougeL"]
-MOST: Final = 800
+MOST: Final = 500
 LEAST: Final = 12
 _WORDS: Final = re.compile(r"[a-z0-9]+")
 _SENTENCES: Final = re.compile(r"[.!?;]+(?=\s|$)|\n+")

@@ -96,7 +96,7 @@ def vocabulary_of(task: Task | None) -> Vocabulary:
     return UP_DOWN if isinstance(task, PerturbationDir) else YES_NO
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=256)
 def closed(
     classes: tuple[str, ...],
     synonyms: tuple[tuple[str, tuple[str, ...]], ...] = (),

@@ -62,18 +62,21 @@ class TextJudge(Judge):
         references = truth if isinstance(truth, list) else [truth]
         if not 1 <= len(references) <= MAX_REFERENCES:
             return Reason.BAD_TRUTH, f"truth: expected 1 to {MAX_REFERENCES} texts"
-        least = _LEAST_WORDS[self.options.measure]
+        least, total = _LEAST_WORDS[self.options.measure], 0
         for index, one in enumerate(references):
             where = f"truth[{index}]" if isinstance(truth, list) else "truth"
             if not isinstance(one, str):
                 return Reason.BAD_TRUTH, f"{where}: expected a text, got {one!r:.80}"
             count = len(words(one))
+            total += count
             if not least <= count <= MOST:
                 return (
                     Reason.BAD_TRUTH,
                     f"{where}: {count} words of Latin letters; {self.options.measure} compares "
                     f"{least} to {MOST:,}",
                 )
+        if total > MOST:  # what a comparison costs is the references' doing, not the policy's
+            return Reason.BAD_TRUTH, f"truth: {total:,} words in all; at most {MOST:,} are compared"
         return None
 
     def work(self, item: Item, answer: Answer) -> Work | None:
