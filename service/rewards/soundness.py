@@ -47,8 +47,8 @@ def check(recipe: Recipe, parts: tuple[Part, ...]) -> tuple[float, float]:
         raise Fault("component: a profile needs a primary component with a weight above 0")
     if all(one.verifier == "molecule.valid" for one in recipe.components if one.role == "primary"):
         raise Fault(
-            "component: molecule.valid pays for any molecule, so it cannot be the only primary; add "
-            'one that says whether the molecule is right, or show it with role = "report"'
+            "component: molecule.valid pays for any molecule, so it cannot be the only primary; "
+            'add one that says whether the molecule is right, or show it with role = "report"'
         )
     if recipe.compose.operator == "lexi_sum":
         _check_lexi_sum(parts, primaries)

@@ -46,15 +46,26 @@ ALERTS: Final[dict[str, tuple[str, int]]] = {
         "[F,Cl,Br,I;X1]~[#7,#8,F,Cl,Br,I]", 0,
     ),
     "halogen of high valence": ("[F,Cl,Br,I;!X1;!X0]", 0),
-    "four sulfurs in a row": ("[#16]~[#16]~[#16]~[#16]", 0),
+    "four sulfurs or seleniums in a row": ("[#16,#34]~[#16,#34]~[#16,#34]~[#16,#34]", 0),
+    "a carbon cation or anion that no neighbour balances": (
+        "[C;+1,-1;!$([C-]~[N+,O+,P+,S+]);!$([C+]~[O-,N-])]", 0,
+    ),
+    "five or six bonds of sulfur or phosphorus to carbon": (
+        "[$([SX5,SX6]([#6])([#6])[#6]),$([PX5]([CX4])([CX4])([CX4])[CX4])]", 0,
+    ),
     "three oxygens, nitrogens or both in a row of a ring": (
         "[#7,#8;!a;R]~[#7,#8;!a;R]~[#7,#8;!a;R]", 0,
     ),
     "three phosphorus, silicon or boron atoms in a row": (
         "[#15,#14,#5]~[#15,#14,#5]~[#15,#14,#5]", 0,
     ),
-    "three hydroxyls on one carbon": ("[CX4]([OX2H])([OX2H])[OX2H]", 0),
-    "several geminal diols": ("[CX4]([OX2H])[OX2H]", 1),
+    "three hydroxyls or amines with hydrogen on one carbon": (
+        "[CX4]([OX2H,NX3;!H0])([OX2H,NX3;!H0])[OX2H,NX3;!H0]", 0,
+    ),
+    "several geminal diols or diamines": ("[CX4]([OX2H,NX3H2])[OX2H,NX3H2]", 1),
+    "hydroxyl or amine with hydrogen beside a halogen on one carbon": (
+        "[CX4]([OX2H,$([NX3;!H0]);!$(N[#6,#16]=[O,S,N])])[F,Cl,Br,I]", 0,
+    ),
     "cumulene": ("[#6]=[#6]=[#6]=[*]", 0),
     "three conjugated triple bonds": ("[CX2]#[CX2][CX2]#[CX2][CX2]#[CX2]", 0),
     "triple or cumulated bonds in a small ring": (
