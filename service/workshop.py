@@ -8,7 +8,8 @@ It is done in a few lanes, processes that the kernel ends at the budget (``servi
 * CPU time counts, not waiting: a job is not at fault because the machine is busy;
 * a job over the budget, or twice out of memory, is TOO_LONG: the completion's doing, invalid, and
   not worth a retry;
-* a job that kills its process, or hangs, is tried once more alone, then it is MODEL_ERROR; one
+* a job that kills its process, or hangs, is tried once more alone; twice, it is the text's doing
+  as much as an endless one, and TOO_LONG: no policy may turn a bad reward into none; one
   that raises is MODEL_ERROR, and its traceback is logged the first time; ``/metrics`` has both;
 * jobs go in small batches, and requests take turns by the time that they use (``service.turns``);
 * equal jobs are done once, also of several requests, and findings are kept (``service.findings``);
@@ -306,7 +307,7 @@ class Workshop:
             self._again(job)
         else:
             self._complain(job.work, f"it ended its process {TRIES} times (wait status {status})")
-            self._land(job, _FAILED)
+            self._land(job, _TOO_LONG)
 
     def _again(self, job: _Job) -> None:
         self._turns[True].add(job.account(patient=True), job)

@@ -32,7 +32,7 @@ from service.rewards.verifiers.asked import AskedOptions
 
 __all__ = ["Profile", "ProfileFault", "build", "load_profiles", "pinned"]
 
-SEMANTICS: Final = 1
+SEMANTICS: Final = 2
 """Raised whenever the code gives another reward for the same recipe, so that digests change."""
 
 

@@ -77,6 +77,8 @@ class ComposeRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     risk: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] | None = None
     scale: tuple[Bound, Bound] | None = None
     noise: Noise | None = None
+    style_may_outrank: bool = False
+    """Of ``sum``: admit that the auxiliaries together can weigh as much as the verdict."""
 
 
 class ComponentRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

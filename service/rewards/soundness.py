@@ -11,6 +11,8 @@
   written is never a primary: style alone earns nothing. Nor does being a molecule alone.
 * Auxiliaries are for the two sums. A mean, a product and a least would let style outrank the truth,
   and ``first_ok`` would take style for the verdict.
+* ``sum``: Σ auxiliary weights < the least difference that a primary can make, or the recipe admits
+  otherwise by ``style_may_outrank``.
 * ``lexi_sum``: Σ auxiliary weights < the smallest difference that the one primary can make: its
   weight for a hard verdict, weight·min_gap for a soft one, which must abstain nearer to 0.5, and
   weight·step for a graded one (a distance, a ranking), which must be rounded down to steps.
@@ -52,6 +54,8 @@ def check(recipe: Recipe, parts: tuple[Part, ...]) -> tuple[float, float]:
         )
     if recipe.compose.operator == "lexi_sum":
         _check_lexi_sum(parts, primaries)
+    if recipe.compose.operator == "sum" and not recipe.compose.style_may_outrank:
+        _check_sum(parts, primaries)
     _check_caution(recipe, parts, primaries)
     return _check_range(recipe, parts)
 
@@ -115,6 +119,19 @@ def _check_component(recipe: Recipe, component: ComponentRecipe, part: Part, ind
         raise fault(f'{message} score = "brier" and "log" judge', "score")
     if counted and component.weight != 1 and recipe.compose.operator in _UNWEIGHTED:
         raise fault(f"operator {recipe.compose.operator!r} takes no weights", "weight")
+
+
+def _check_sum(parts: tuple[Part, ...], primaries: list[Part]) -> None:
+    slivers = sum(part.weight for part in parts if part.role == "auxiliary")
+    gap = min(part.weight * part.judge.gap for part in primaries)
+    if slivers and slivers >= gap:
+        raise Fault(
+            f"operator: under sum the auxiliary weights, {slivers:g}, can outrank the verdict, "
+            f"whose least difference is {gap:g}; use lexi_sum, or admit it by "
+            "style_may_outrank = true",
+            "compose",
+            key="operator",
+        )
 
 
 def _check_lexi_sum(parts: tuple[Part, ...], primaries: list[Part]) -> None:

@@ -29,6 +29,7 @@ TEXT = EXAMPLE.format(
 FORMAT = """
 [compose]
 operator = "sum"
+style_may_outrank = true
 [[component]]
 name = "answer"
 verifier = "answer"
@@ -55,7 +56,7 @@ PUBLIC = {
         Verdict.EQUALLED,
     ),
     "01 out of range": (
-        'tasks = ["label"]\n[extract]\ngrammar = "released"\n[compose]\noperator = "sum"\n'
+        'tasks = ["label"]\n[extract]\ngrammar = "released"\n[compose]\noperator = "sum"\nstyle_may_outrank = true\n'
         '[[component]]\nname = "answer"\nverifier = "answer"\n[[component]]\nname = "glued"\n'
         'verifier = "public glued"\nrole = "auxiliary"\n' + YES,
         "glued think blocks",

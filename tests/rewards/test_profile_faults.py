@@ -57,6 +57,7 @@ FAULTS = {
     "style as the verdict": (TOP + FORMAT.replace("auxiliary", "primary"), "mine.toml:5: [component 'f'] role: format judges how a completion is written"),
     "style beside the verdict": (TOP + SOFT + FORMAT.replace("auxiliary", "primary"), "cannot be primary"),
     "style in a mean": (TOP + SOFT + FORMAT + "weight = 5\n", "mine.toml:9: [component 'f'] role: operator 'mean' joins primaries only"),
+    "style in a sum": (TOP + SUM + SOFT + FORMAT, "can outrank the verdict"),
     "style in a product": (TOP + SUM.replace("sum", "product") + SOFT + FORMAT, "operator 'product' joins primaries only"),
     "style in a least": (TOP + SUM.replace("sum", "min") + SOFT + FORMAT, "operator 'min' joins primaries only"),
     "style for the verdict": (TOP + SUM.replace("sum", "first_ok") + FORMAT + SOFT, "operator 'first_ok' joins primaries only"),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import msgspec
 import pytest
-from typer.testing import CliRunner
 
-from service.commands.profiles import app
+from service.cli import main
 from service.rewards import files
 from service.rewards.core import Item, Reason, Verdict
 from service.rewards.profiles import ProfileFault, load_profiles, pinned
@@ -178,7 +178,10 @@ CALLS = {
 
 
 @pytest.mark.parametrize(("arguments", "code", "text"), CALLS.values(), ids=CALLS)
-def test_command_line(arguments, code, text):
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == code
-    assert text in result.output
+def test_command_line(arguments, code, text, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["soft-verifier", "profiles", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code or 0) == code
+    printed = capsys.readouterr()
+    assert text in printed.out + printed.err

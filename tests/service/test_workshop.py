@@ -88,8 +88,8 @@ KINDS = {
     "more memory than allowed": (work("hog", 500), Finding(Reason.TOO_LONG)),
     "much memory": (work("hog", 50), Finding(Reason.OK, 50 * 2**20)),
     "waiting costs no CPU time": (work("naps", "/dev/null", 0.3), Finding(Reason.OK, 0)),
-    "hangs": (work("hang"), Finding(Reason.MODEL_ERROR)),
-    "a segfault": (work("segfault"), Finding(Reason.MODEL_ERROR)),
+    "hangs": (work("hang"), Finding(Reason.TOO_LONG)),
+    "a segfault": (work("segfault"), Finding(Reason.TOO_LONG)),
     "an exception": (work("fail", "no such thing"), Finding(Reason.MODEL_ERROR)),
     "what is no plain data": (work("no_plain_data"), Finding(Reason.MODEL_ERROR)),
     "a number too large to travel": (work("echo", 10**30), Finding(Reason.MODEL_ERROR)),
@@ -132,7 +132,7 @@ def test_what_a_lane_still_had_to_do_is_done_by_another(tmp_path: Path) -> None:
     found = done(*works)
     reasons = [one.reason for one in found]
     assert reasons.count(Reason.OK) == 61
-    assert [found[20].reason, found[21].reason] == [Reason.TOO_LONG, Reason.MODEL_ERROR]
+    assert [found[20].reason, found[21].reason] == [Reason.TOO_LONG] * 2
     assert found[40] == Finding(Reason.OK, "alive")
     assert [one.value for one in found if isinstance(one.value, int)] == [1] * 60
 
