@@ -21,7 +21,7 @@ from service.rewards.core import Finding, Reason, Work
 from service.settings import Work as WorkSettings
 from service.workshop import Workshop
 
-BUDGET_MS = 60
+BUDGET_MS = 200
 Story = Callable[[Workshop], Awaitable[Any]]
 
 
@@ -236,7 +236,7 @@ def test_a_neighbour_of_slow_work_does_not_wait_for_it() -> None:
         return seconds
 
     # 8 × 1 s of budget in two processes would be 4 s; benchmarks/hostile.py has the real figure.
-    assert tell(story, budget_ms=1000) < 0.6
+    assert tell(story, budget_ms=1000) < 2.0
 
 
 def test_imports_do_not_count_and_are_learned() -> None:
