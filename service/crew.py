@@ -119,8 +119,10 @@ class Crew(Generic[Job]):
         ours, theirs = socket.socketpair()
         with theirs:
             self._bench.say("fork", lane.number, cpu_s, wall_s, nice, handles=[theirs])
-        loop = asyncio.get_running_loop()
-        self._begin(_connected(loop.create_unix_connection(lambda: lane, sock=ours)))
+        # Cancelled before it begins, nobody has taken the socket over.
+        self._begin(_connect(lane, ours)).add_done_callback(
+            lambda task: ours.close() if task.cancelled() else None
+        )
         return lane
 
     def _learn(self, modules: Sequence[str]) -> None:
@@ -201,10 +203,11 @@ class Crew(Generic[Job]):
         if not self._stopped:
             self._start()
 
-    def _begin(self, work: Coroutine[Any, Any, Any]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _resolve(answered: asyncio.Future[str | None], fault: str | None) -> None:
@@ -212,5 +215,6 @@ def _resolve(answered: asyncio.Future[str | None], fault: str | None) -> None:
         answered.set_result(fault)
 
 
-async def _connected(connecting: Coroutine[Any, Any, Any]) -> None:
-    await connecting
+async def _connect(lane: Lane[Any], ours: socket.socket) -> None:
+    """Give a lane its end; made here, so that a task that never begins leaves no coroutine."""
+    await asyncio.get_running_loop().create_unix_connection(lambda: lane, sock=ours)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -266,6 +267,18 @@ def test_a_rehearsal_spares_lanes_the_import() -> None:
     imported, bench, lanes = tell(story)
     assert imported == bench
     assert lanes == 2
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_stop_while_lanes_are_being_opened_leaves_nothing_behind(turns: int) -> None:
+    async def story(workshop: Workshop) -> int:
+        await workshop.warm([work("double", 1)])  # its last act is to open lanes
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return len(workshop._crew.lanes(patient=False))
+
+    assert tell(story) == 2
+    gc.collect()  # what was dropped warns now: a coroutine never awaited, a socket left open
 
 
 @pytest.mark.parametrize("fault", ["fail", "segfault"])
