@@ -11,9 +11,9 @@ stems, never recall alone. Around it:
 * boilerplate: with b the best that a text earns which says nothing of the subject (``BOILERPLATE``,
   the question itself, what the caller adds), score = max(0, (f − b)/(1 − b)).
 
-Pure, and bounded: at most ``MOST`` words a side, about 0.08 s, well within a budget. To be called as work. Limits:
-letters and digits of ASCII only, as in ``rouge-score``; negation is found by word, in English; who
-says "the contrary of the following holds" in a sentence of its own is not found out.
+Pure, and bounded: at most ``MOST`` words a side, about 0.08 s, well within a budget. To be called
+as work. Limits: letters and digits of ASCII only, as in ``rouge-score``; negation is found by word,
+in English; who says "the contrary of the following holds" in a sentence of its own is not found out.
 """
 
 from __future__ import annotations

@@ -56,7 +56,8 @@ PUBLIC = {
         Verdict.EQUALLED,
     ),
     "01 out of range": (
-        'tasks = ["label"]\n[extract]\ngrammar = "released"\n[compose]\noperator = "sum"\nstyle_may_outrank = true\n'
+        'tasks = ["label"]\n[extract]\ngrammar = "released"\n'
+        '[compose]\noperator = "sum"\nstyle_may_outrank = true\n'
         '[[component]]\nname = "answer"\nverifier = "answer"\n[[component]]\nname = "glued"\n'
         'verifier = "public glued"\nrole = "auxiliary"\n' + YES,
         "glued think blocks",
