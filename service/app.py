@@ -31,7 +31,7 @@ from service.rewards.library import Knowledge, Library
 from service.rewards.profiles import Profile, ProfileFault, load_profiles
 from service.settings import Model, Settings
 from service.workshop import Workshop
-from worldmodels import ontology_files, registry
+from worldmodels import ontology_files, ontology_genes, registry
 from worldmodels.core import ModelFault, WorldModel
 from worldmodels.genes import GeneResolver
 
@@ -102,7 +102,7 @@ def build(
     try:
         genes = gene_resolver(settings)
         models = ServedModels(list(_hosted(settings, genes, metrics, report)))
-        library = Library(genes, knowledge(settings, report))
+        library = Library(genes, knowledge(settings, report, genes))
         profiles = load_profiles(settings.profiles.folder, library)
     except (ModelFault, ProfileFault) as fault:
         raise StartupFault(str(fault)) from fault
@@ -136,9 +136,16 @@ def gene_resolver(settings: Settings) -> GeneResolver:
 
 
 def knowledge(
-    settings: Settings, report: Callable[[str], None] = lambda _: None
+    settings: Settings,
+    report: Callable[[str], None] = lambda _: None,
+    genes: GeneResolver | None = None,
 ) -> dict[str, Knowledge]:
     """The configured ontologies with their annotations, by name.
+
+    Args:
+        settings: validated settings.
+        report: called with one line per ontology, and one more where its annotations are doubtful.
+        genes: by which genes of tasks are found among the annotations.
 
     Raises:
         StartupFault: a file is missing or is not what it should be.
@@ -157,12 +164,23 @@ def knowledge(
             f"knowledge {name}: {describe_knowledge(loaded[name])}, read in "
             f"{time.perf_counter() - started:.1f} s"
         )
+        if doubtful := doubt_about(loaded[name], genes):
+            report(f"knowledge {name}: WARNING: {doubtful}")
     return loaded
+
+
+def doubt_about(known: Knowledge, genes: GeneResolver | None = None) -> str | None:
+    """Why a task's genes will hardly be found among its annotations; None: no doubt."""
+    if known.annotations is None:
+        return None
+    return ontology_genes.doubt(known.annotations, genes or GeneResolver.as_they_are())
 
 
 def describe_knowledge(known: Knowledge) -> str:
     """How much it holds."""
     terms = f"{len(known.ontology.terms):,} terms"
+    if known.version:
+        terms += f" ({known.version})"
     if known.annotations is None:
         return f"{terms}, no annotations"
     return f"{terms}, {len(known.annotations.terms_of):,} annotated genes"

@@ -19,7 +19,7 @@ from service.errors import Conflict, DeadlineExceeded, NotFound, TooLarge, neare
 from service.inquiry import Inquiry
 from service.metrics import Metrics
 from service.models import ServedModels
-from service.remarks import unfinished, without_opinion
+from service.remarks import unannotated, unfinished, without_opinion
 from service.requests import NO_CONTEXT, BadItem, RunContext
 from service.rewards.core import Answer, Finding, Item, Query, Reason, Result, Work
 from service.rewards.profiles import NO_FINDINGS, Profile, pinned
@@ -193,9 +193,10 @@ class Pipeline:
             )
             for i, (item, answer, plan) in enumerate(zip(items, answers, plans, strict=True))
         ]
-        for result, plan in zip(results, plans, strict=True):
-            if result.reward is None and result.message is None and plan:
-                result.message = without_opinion(plan, verdicts)
+        for result, plan, item in zip(results, plans, items, strict=True):
+            if result.reward is None and result.message is None and not isinstance(item, BadItem):
+                said = (without_opinion(plan, verdicts), unannotated(profile, item, result))
+                result.message = "; ".join(filter(None, said)) or None
         for i, findings in found.items():
             results[i].message = results[i].message or unfinished(
                 profile, findings, self.workshop.budget_ms

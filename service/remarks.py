@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from service.rewards.core import REASON_OF_STATUS, Finding, Query, Reason, Verdict
+from service.rewards.core import REASON_OF_STATUS, Finding, Item, Query, Reason, Result, Verdict
 from service.rewards.profiles import Profile
 
 
@@ -22,6 +22,17 @@ def without_opinion(plan: Sequence[Query], verdicts: Mapping[Query, Verdict]) ->
                 f"{asked}: {reason}"
             )
     return "; ".join(said)
+
+
+def unannotated(profile: Profile, item: Item, result: Result) -> str:
+    """What was looked up and not found, for an item that has no reward for it."""
+    parts = profile.composition.parts
+    said = (
+        part.judge.remark(item, component)
+        for part, component in zip(parts, result.components, strict=True)
+        if component.score is None
+    )
+    return "; ".join(filter(None, said))
 
 
 def unfinished(profile: Profile, findings: Mapping[int, Finding], budget_ms: int) -> str | None:

@@ -75,20 +75,26 @@ class Ontology:
     """Terms, their names and their ancestors. Immutable once built, safe to share."""
 
     def __init__(
-        self, terms: Mapping[str, Term], digest: str, other_ids: Mapping[str, str] | None = None
+        self,
+        terms: Mapping[str, Term],
+        digest: str,
+        other_ids: Mapping[str, str] | None = None,
+        version: str | None = None,
     ) -> None:
         """Build from terms by id.
 
         Args:
             terms: the terms in use.
-            digest: ``sha256:…`` of where they come from.
+            digest: ``sha256:…`` of where they come from, relations included.
             other_ids: ids that stand for a term: ``alt_id``, replaced obsolete terms.
+            version: the release, as the file states it (``releases/2026-01-23``).
 
         Raises:
             ModelFault: a parent that is no term, or a circle of parents.
         """
         self.terms = terms
         self.digest = digest
+        self.version = version
         self.order = tuple(in_order(terms))
         """Ids, parents before children."""
         inner = {parent for term in terms.values() for parent in term.parents}

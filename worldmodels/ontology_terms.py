@@ -1,7 +1,8 @@
 """Reading the terms of an ontology: OBO, or a table of terms and parents.
 
 * OBO (``go-basic.obo``, ``cl-basic.obo``, ``mondo.obo``): ``is_a`` and the relationships asked
-  for, synonyms with their scope, ``alt_id``, ``is_obsolete`` with ``replaced_by``, ``namespace``;
+  for, synonyms with their scope, ``alt_id``, ``is_obsolete`` with ``replaced_by``, ``namespace``,
+  and of the header ``data-version``;
 * a table with the header ``term name obsolete parents``, parents parted by ``|``;
 * a table of two columns, child and parent, where ids are names.
 
@@ -53,8 +54,9 @@ def read_ontology(path: Path, relations: Sequence[str] = ("is_a", "part_of")) ->
     """
     lines = Lines(path)
     kind = kind_of(lines)
+    header: dict[str, str] = {}
     if kind == "obo":
-        drafts = _obo(lines)
+        drafts = _obo(lines, header)
     elif kind == "table":
         drafts = _table(lines)
     else:
@@ -76,7 +78,8 @@ def read_ontology(path: Path, relations: Sequence[str] = ("is_a", "part_of")) ->
         else:
             other_ids |= dict.fromkeys(draft.other_ids, draft.id)
     try:
-        return Ontology(_with_namespaces(terms), f"sha256:{digest}", other_ids)
+        version = header.get("data-version") or None
+        return Ontology(_with_namespaces(terms), f"sha256:{digest}", other_ids, version)
     except ModelFault as fault:
         raise ModelFault(f"{path}: {fault}") from None
 
@@ -127,22 +130,23 @@ def _with_namespaces(terms: Mapping[str, Term]) -> Mapping[str, Term]:
     return made
 
 
-def _obo(lines: Lines) -> dict[str, _Draft]:
+def _obo(lines: Lines, header: dict[str, str]) -> dict[str, _Draft]:
+    """The terms of an OBO file; the tags in front of them are added to ``header``."""
     drafts: dict[str, _Draft] = {}
-    default = ""
     draft: _Draft | None = None
     stanza = ""
     for line in lines:
         if line[:1] == "[":
             stanza = line.strip()
+            default = header.get("default-namespace", "")
             draft = _Draft(lines.number, namespace=default) if stanza == "[Term]" else None
             continue
         tag, colon, value = line.partition(":")
         if not colon:
             continue
         if draft is None:
-            if not stanza and tag == "default-namespace":
-                default = value.strip()
+            if not stanza:
+                header[tag] = value.strip()
             continue
         if tag == "id":
             draft.id = value.strip()

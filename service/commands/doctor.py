@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from service import __version__, app, serving, settings
@@ -60,7 +61,8 @@ def doctor(
     table = Table("", "what", "found", "what to do")
     marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "fault": "[red]FAULT[/]"}
     for finding in findings:
-        table.add_row(marks[finding.state], finding.what, finding.found, finding.advice)
+        said = (finding.what, finding.found, finding.advice)  # "[knowledge.go]" is no markup
+        table.add_row(marks[finding.state], *map(escape, said))
     Console().print(table)
     raise typer.Exit(int(any(finding.state == "fault" for finding in findings)))
 
@@ -79,7 +81,7 @@ def examine(config: Path | None, models: list[Path]) -> Iterator[Finding]:
     yield from _models(loaded, models)
     known: dict[str, Knowledge] = {}
     for name in loaded.knowledge:
-        yield _knowledge(name, loaded, known)
+        yield from _knowledge(name, loaded, known)
     yield from _profiles(loaded, known)
     yield from _extras()
     yield _redis(loaded)
@@ -138,16 +140,26 @@ def _checked(entry: settings.Model, loaded: settings.Settings) -> Finding:
     return Finding(what, "ok", f"{found.spec.family}, {found.spec.digest[:19]}…")
 
 
-def _knowledge(name: str, loaded: settings.Settings, known: dict[str, Knowledge]) -> Finding:
+def _knowledge(
+    name: str, loaded: settings.Settings, known: dict[str, Knowledge]
+) -> Iterator[Finding]:
     """One ontology; it is added to what is ``known``."""
     alone = loaded.model_copy(update={"knowledge": {name: loaded.knowledge[name]}})
     what = f"knowledge {name}"
     try:
         known |= app.knowledge(alone)
     except StartupFault as fault:
-        return Finding(what, "fault", str(fault), f"correct [knowledge.{name}]")
-    found = f"{app.describe_knowledge(known[name])}, {known[name].ontology.digest[:19]}…"
-    return Finding(what, "ok", found)
+        yield Finding(what, "fault", str(fault), f"correct [knowledge.{name}]")
+        return
+    found = f"{app.describe_knowledge(known[name])}, {known[name].digest[:19]}…"
+    yield Finding(what, "ok", found)
+    try:
+        doubtful = app.doubt_about(known[name], app.gene_resolver(loaded))
+    except ModelFault:
+        return  # the gene tables have a finding of their own
+    if doubtful:
+        said, _, advice = doubtful.partition("; ")
+        yield Finding(f"annotations of {name}", "note", said, advice)
 
 
 def _profiles(loaded: settings.Settings, known: dict[str, Knowledge]) -> Iterator[Finding]:

@@ -27,7 +27,9 @@ def models(
     loaded = settings.load(config)
     if model:
         loaded = settings.with_models(loaded, model)
-    service = app.build(loaded, lambda line: Console(stderr=True).print(line, style="dim"))
+    service = app.build(
+        loaded, lambda line: Console(stderr=True).print(line, style="dim", markup=False)
+    )
     table = Table("name", "family", "version", "digest", "answers", "contexts", "genes", "µs/query")
     for hosted in service.pipeline.models:
         spec = hosted.spec

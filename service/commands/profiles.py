@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -63,17 +63,8 @@ def _lines(profile: Profile) -> Iterator[str]:
     yield from _wrapped(profile.description, "    ", 4)
     if asked := ", ".join(dict.fromkeys(profile.models)):
         yield from _wrapped(asked, "    asks ", 9)
-    for lack in _distinct(profile.lacks):
+    for lack in profile.lacks:
         yield from _wrapped(lack, "    LACKS ", 10)
-
-
-def _distinct(lacks: Sequence[str]) -> list[str]:
-    """One text for each thing that is lacking, the one that says most."""
-    said: dict[str, str] = {}
-    for lack in lacks:
-        what = lack.partition(":")[0]
-        said[what] = max(said.get(what, ""), lack, key=len)
-    return list(said.values())
 
 
 def _wrapped(text: str, first: str, indent: int) -> list[str]:
@@ -145,7 +136,8 @@ def _load(places: _Places) -> dict[str, Profile]:
     loaded = settings.load(places.config)
     folder = places.folder or loaded.profiles.folder
     console = Console(stderr=True)
+    genes = construction.gene_resolver(loaded)
     known = construction.knowledge(
-        loaded, lambda line: console.print(line, style="dim", markup=False)
+        loaded, lambda line: console.print(line, style="dim", markup=False), genes
     )
-    return load_profiles(folder, Library(construction.gene_resolver(loaded), known))
+    return load_profiles(folder, Library(genes, known))

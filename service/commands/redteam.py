@@ -38,12 +38,18 @@ def redteam(
     ] = False,
     url: Annotated[
         str | None,
-        typer.Option(help="Ask this server (http://… or grpc://…) and its world models."),
+        typer.Option(
+            help="Ask this server (http://… or grpc://…) and its world models. Cases are made from "
+            "the recipe, so a profile of the server's own must be here too: see --folder."
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Settings file: its profiles and further knowledge.")
     ] = None,
-    folder: Annotated[Path | None, typer.Option(help="Folder with profiles of your own.")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Folder with profiles of your own; with --url the server's as well."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides about everything random.")] = 0,
     rounds: Annotated[
         int, typer.Option(min=1, max=1000, help="Variations of each kind; more take longer.")
@@ -64,9 +70,10 @@ def redteam(
       soft-verifier redteam --all --json > redteam.json
       soft-verifier redteam my-profile --folder my-profiles --rounds 20 --verbose
       soft-verifier redteam rbio-mlp --url http://localhost:8080
+      soft-verifier redteam my-profile --url http://localhost:8080 --folder my-profiles
     """
     loaded = _load(config, folder)
-    wanted = _wanted(profiles or [], loaded, every=every)
+    wanted = _wanted(profiles or [], loaded, url, every=every)
     reports = _attack(wanted, url, seed, rounds)
     if all(report.skipped for report in reports):
         raise StartupFault(f"{reports[0].profile} was not attacked: {reports[0].skipped}")
@@ -90,17 +97,29 @@ def _load(config: Path | None, folder: Path | None) -> dict[str, Profile]:
     from service import app, settings
 
     loaded = settings.load(config, {})
-    more = app.knowledge(loaded, lambda line: _ERRORS.print(line, style="dim", markup=False))
+    more = app.knowledge(
+        loaded,
+        lambda line: _ERRORS.print(line, style="dim", markup=False),
+        app.gene_resolver(loaded),
+    )
     return load_profiles(folder or loaded.profiles.folder, library(more))
 
 
-def _wanted(names: Iterable[str], loaded: Mapping[str, Profile], *, every: bool) -> list[Profile]:
+def _wanted(
+    names: Iterable[str], loaded: Mapping[str, Profile], url: str | None, *, every: bool
+) -> list[Profile]:
     names = list(loaded) if every else list(dict.fromkeys(names))
     if not names:
         raise StartupFault(f"name a profile, or --all; there are: {', '.join(loaded)}")
     for name in names:
         if name not in loaded:
-            raise StartupFault(f"no profile {name!r}{nearest(name, loaded)}")
+            here = (
+                " here, and the cases are made from the recipe: where only the server has it, name "
+                "the folder with its file by --folder (or the settings by --config)"
+                if url
+                else ""
+            )
+            raise StartupFault(f"no profile {name!r}{here}{nearest(name, loaded)}")
     return [loaded[name] for name in names]
 
 
@@ -179,7 +198,10 @@ def _show(console: Console, report: Report, *, verbose: bool) -> None:
         for found in line.failures[: None if verbose else _SHOWN]:
             console.print(_told(line, found), markup=False, highlight=False, soft_wrap=True)
         if not verbose and len(line.failures) > _SHOWN:
-            console.print(f"  … and {len(line.failures) - _SHOWN} more of {line.name!r}: --verbose")
+            console.print(
+                f"  … and {len(line.failures) - _SHOWN} more of {line.name!r}: --verbose",
+                markup=False,
+            )
     for fault in report.faults:
         console.print(f"  honesty fails: {fault}", markup=False, highlight=False)
     missing: dict[str, list[str]] = {}

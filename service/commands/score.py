@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -38,7 +39,12 @@ _ERRORS = Console(stderr=True)
 
 def score(
     file: Annotated[Path, typer.Argument(help="JSONL, CSV, TSV or Parquet with completions.")],
-    profile: Annotated[str, typer.Option(help="Recipe; NAME@sha256:… to pin it.")],
+    profile: Annotated[
+        str,
+        typer.Option(
+            help="Recipe; NAME@sha256:… to pin it (not the models and knowledge it asks)."
+        ),
+    ],
     url: Annotated[
         str | None, typer.Option(help="Server (http://… or grpc://…); none: in this process.")
     ] = None,
@@ -120,7 +126,7 @@ async def _go_on(
 ) -> bool:
     """Score what is not scored yet; whether all of it is."""
     if ledger.complete:
-        _ERRORS.print(f"{ledger.out} is complete; --restart scores it again")
+        _ERRORS.print(f"{ledger.out} is complete; --restart scores it again", markup=False)
         return True
     if ledger.done:
         _ERRORS.print(f"{ledger.done:,} rows are done already, going on behind them")
@@ -226,17 +232,17 @@ def _by_split(ledger: Ledger) -> Table:
     for split, share in sorted(ledger.splits.items()):
         mean = f"{share.reward_sum / share.scored:.4f}" if share.scored else "none scored"
         counts = [f"{share.statuses[status]:,}" for status in STATUSES]
-        table.add_row(split or "(none)", f"{share.statuses.total():,}", mean, *counts)
+        table.add_row(escape(split) or "(none)", f"{share.statuses.total():,}", mean, *counts)
     return table
 
 
 def _summarise(ledger: Ledger, seconds: float, fresh: int) -> None:
-    table = Table("status", "reason", "rows", title=str(ledger.out), title_justify="left")
+    table = Table("status", "reason", "rows", title=escape(str(ledger.out)), title_justify="left")
     if ledger.examples:
         table.add_column("for example", overflow="fold")
     table.columns[2].justify = "right"
     for (status, reason), count in sorted(ledger.tally.items(), key=lambda entry: -entry[1]):
-        example = ledger.examples.get((status, reason), "")
+        example = escape(ledger.examples.get((status, reason), ""))
         table.add_row(status, reason, f"{count:,}", *([example] if ledger.examples else []))
     console = Console(file=sys.stdout)
     console.print(table)

@@ -83,12 +83,15 @@ class LocalScorer:
 
 def read_item(raw: Mapping[str, Any]) -> Item | BadItem:
     """A JSON item as the pipeline takes it, as the server reads it."""
+    from service.front.wire import explain
     from service.requests import BadItem
     from softverifier.items import BadItem as Unsendable
     from softverifier.items import encoded, identity
 
     try:
         return _ITEM.decode(encoded(raw))
+    except msgspec.ValidationError as error:
+        return BadItem(identity(raw), explain(str(error), Item, "")[1])
     except (Unsendable, msgspec.DecodeError) as error:
         return BadItem(identity(raw), str(error))
 

@@ -264,17 +264,20 @@ def describe_profile(pipeline: Pipeline, name: str) -> dict[str, Any]:
 
 
 def _describe_knowledge(profile: Profile, name: str) -> dict[str, Any]:
-    """What a profile looks up; digests are null where the server was not given it."""
+    """What a profile looks up; nulls where the server was not given it.
+
+    ``digest`` covers all of it, and is what components name; the others say which part changed.
+    """
     known = profile.library.knowledge.get(name)
-    if known is None:
-        return {"name": name, "digest": None, "terms": 0, "annotations_digest": None, "genes": 0}
-    said = known.annotations
+    said = known.annotations if known else None
     return {
         "name": name,
-        "digest": known.ontology.digest,
-        "terms": len(known.ontology.terms),
-        "annotations_digest": None if said is None else said.digest,
-        "genes": 0 if said is None else len(said.terms_of),
+        "digest": known.digest if known else None,
+        "version": known.version if known else None,
+        "ontology_digest": known.ontology.digest if known else None,
+        "terms": len(known.ontology.terms) if known else 0,
+        "annotations_digest": said.digest if said else None,
+        "genes": len(said.terms_of) if said else 0,
     }
 
 

@@ -22,9 +22,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from service.rewards import tasks
-from service.rewards.errors import nearest
 from service.rewards.forms import MAX_NAME, Form, FormFault, deceptive
-from service.rewards.library import Library
+from service.rewards.library import Library, lacks_of
 from service.rewards.molecules.descriptors import DESCRIPTORS
 from service.rewards.molecules.tokens import TOKEN, Token
 from service.rewards.names import Names, OpenLabel, Terms
@@ -59,11 +58,7 @@ def form_of(task: tasks.Task | None, rules: Extraction, library: Library) -> For
 
 def lacks(rules: Extraction, library: Library) -> tuple[str, ...]:
     """What the server must be given before answers can be read, with what to do."""
-    name = rules.knowledge
-    if name is None or name in library.knowledge:
-        return ()
-    known = nearest(name, library.knowledge) if library.knowledge else ""
-    return (f"knowledge {name!r}: set [knowledge.{name}] in the server's configuration{known}",)
+    return lacks_of(rules.knowledge, library)
 
 
 def _ontology(rules: Extraction, library: Library) -> Terms | None:

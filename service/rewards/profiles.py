@@ -2,8 +2,9 @@
 
 The file format is documented in ``service.rewards.recipe``. A profile's digest covers everything
 in its recipe that decides a reward, defaults included; the description and comments do not count.
-What it does not cover: the world models asked and the knowledge looked up (each component of a
-result names their digests) and the gene table behind ``mention``.
+What it does not cover, and a pin (``NAME@sha256:…``) therefore does not hold fast: the world models
+asked and the knowledge looked up (each component of a result names their digests, and
+``GET /v1/profiles/NAME`` those of its knowledge) and the gene tables.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from service.rewards.errors import ProfileFault
 from service.rewards.examples import example_item
 from service.rewards.extract import read
 from service.rewards.forms import FormFault
-from service.rewards.library import Library
+from service.rewards.library import Library, distinct
 from service.rewards.recipe import ComposeRecipe, Fault, Recipe, resolve
 from service.rewards.verifiers import judge_class
 from service.rewards.verifiers.asked import AskedOptions
@@ -235,7 +236,7 @@ def build(name: str, recipe: Recipe, library: Library) -> Profile:
         task_types=recipe.tasks,
         selectors=tuple(selectors),
         range=span,
-        lacks=tuple(dict.fromkeys(missing)),
+        lacks=distinct(missing),
         laborious=tuple(index for index, part in enumerate(parts) if part.judge.works),
         recipe=recipe,
         composition=_composition(recipe.compose, parts),

@@ -391,3 +391,26 @@ def test_a_run_of_errors_alone_is_a_failure_and_shows_one(
     assert code == 1
     assert "TASK_MISMATCH" in said
     assert "task.type" in said
+
+
+STRANGE = {
+    "unknown field": ({"completon": "yes"}, ["completon", "did you mean 'completion'"]),
+    "unknown field of the task": (
+        {"task": {"type": "perturbation.de", "gene": "X", "perturbation": "A", "cell": "k562"}},
+        ["task.cell", "Known: "],
+    ),
+    "unknown task": ({"task": {"type": "perturbation.ed"}}, ["did you mean 'perturbation.de'"]),
+    "wrong kind": ({"weight": "much"}, ["weight: expected"]),
+}
+
+
+@pytest.mark.parametrize(("more", "words"), STRANGE.values(), ids=STRANGE)
+def test_a_bad_item_is_explained_here_as_by_a_server(
+    run: Run, here: list[Any], tmp_path: Path, more: dict[str, Any], words: list[str]
+) -> None:
+    source = write_lines(tmp_path / "c.jsonl", [item(0), item(1, **more)])
+    assert run("score", source, *here)[0] == 0
+    row = read_lines(tmp_path / "c.jsonl.rewards.jsonl")[1]
+    assert row["reason"] == "BAD_ITEM"
+    for word in words:
+        assert word in row["message"]

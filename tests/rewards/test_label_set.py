@@ -299,7 +299,8 @@ def test_without_the_knowledge_the_profile_says_what_to_set() -> None:
         "component": [{"name": "s", "verifier": "label_set", "knowledge": "go"}],
     }
     assert build("mine", resolve(raw), type(LIBRARY)()).lacks == (
-        "knowledge 'go': set [knowledge.go] with an ontology (OBO) in the server's configuration",
+        "knowledge 'go': set [knowledge.go] with an ontology (go-basic.obo) and annotations "
+        "(goa_human.gaf) in the server's configuration",
     )
 
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import typer
 
 from servers import RedisProcess
-from service.commands.doctor import examine
+from service.commands.doctor import doctor, examine
 from service.rewards.specimens import as_obo, as_table
 
 
@@ -51,6 +52,38 @@ annotations = ["{tmp_path}/go.tsv"]
     assert "bioreason-kegg" in names
     assert "[knowledge.mondo]" in advice
     assert "profiles that lack knowledge 'go'" not in found
+
+
+def test_annotations_under_which_no_gene_is_found_are_noted(tmp_path: Path) -> None:
+    (tmp_path / "go.obo").write_text(as_obo("go"))
+    rows = "".join(f"P{i:05d}\tGO:0006457\n" for i in range(20))
+    (tmp_path / "go.tsv").write_text(rows)
+    text = f"""
+[starter]
+enabled = false
+[knowledge.go]
+ontology = "{tmp_path}/go.obo"
+annotations = ["{tmp_path}/go.tsv"]
+"""
+    found = states(tmp_path, text)
+    assert found["knowledge go"][0] == "ok"
+    state, said, advice = found["annotations of go"]
+    assert state == "note"
+    assert "UniProt accession (P00000)" in said
+    assert "goa_human.gaf" in advice
+
+
+def test_what_stands_in_brackets_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    file = tmp_path / "soft-verifier.toml"
+    file.write_text("[starter]\nenabled = false\n")
+    with pytest.raises(typer.Exit):
+        doctor(config=file)
+    said = capsys.readouterr().out
+    for words in ("set [knowledge.mondo] with", "mondo.obo", "set [knowledge.go] with"):
+        assert words in said
 
 
 FAULTS = {

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from worldmodels.core import ModelFault
+from worldmodels.gene_tables import GeneRecord
+from worldmodels.genes import GeneResolver
 from worldmodels.ontology import Annotations, Ontology, Synonym, Term
 from worldmodels.ontology_files import load
+from worldmodels.ontology_genes import doubt
 from worldmodels.ontology_lines import MOST_LINE
 
 OBO = """format-version: 1.2
@@ -324,6 +327,53 @@ def test_wrong_annotations_are_refused_with_their_line(
         load(ontology, [written(tmp_path, "a", text)])
     assert message in str(caught.value)
     assert str(tmp_path / "a") in str(caught.value)
+
+
+VERSIONS = {
+    "stated": ("data-version: releases/2026-01-23\n", "releases/2026-01-23"),
+    "not stated": ("", None),
+    "empty": ("data-version:\n", None),
+}
+
+
+@pytest.mark.parametrize(("header", "version"), VERSIONS.values(), ids=VERSIONS)
+def test_the_release_is_what_the_header_states(
+    tmp_path: Path, header: str, version: str | None
+) -> None:
+    stanza = "[Term]\nid: X:1\nname: one\ndata-version: no header\n"
+    (tmp_path / "x.obo").write_text(f"format-version: 1.2\n{header}\n{stanza}")
+    assert load(tmp_path / "x.obo")[0].version == version
+
+
+HUMAN = GeneResolver([[GeneRecord(f"GENE{i}", (), (), ()) for i in range(3000)]], "human")
+ANY = GeneResolver.as_they_are()
+SYMBOLS = [f"GENE{i}" for i in range(2500)]
+ACCESSIONS = [f"P{i:05d}" for i in range(2500)]
+DOUBTS: dict[str, tuple[list[str], GeneResolver, str | None]] = {
+    "symbols": (SYMBOLS, HUMAN, None),
+    "symbols without a gene table": (SYMBOLS, ANY, None),
+    "accessions": (ACCESSIONS, HUMAN, "UniProt accession (P00000)"),
+    "accessions without a gene table": (ACCESSIONS, ANY, "UniProt accession (P00000)"),
+    "long accessions": (["A0A024R1R8", "A0A024R1R9-2"], ANY, "bring a GAF (goa_human.gaf)"),
+    "a third are accessions": (SYMBOLS + ACCESSIONS[:1250], HUMAN, None),
+    "symbols that look like accessions": (["H2AC11", "TP53", "CALR"], ANY, None),
+    "of another organism": ([f"Y{i}W" for i in range(2500)], HUMAN, "0 are symbols of the gene"),
+    "one in ten is known": (SYMBOLS[:1] + [f"Y{i}W" for i in range(9)], HUMAN, None),
+    "one in eleven is known": (SYMBOLS[:1] + [f"Y{i}W" for i in range(10)], HUMAN, "tried, 1 are"),
+    "nothing": ([], HUMAN, None),
+}
+
+
+@pytest.mark.parametrize(("names", "genes", "says"), DOUBTS.values(), ids=DOUBTS)
+def test_names_under_which_no_gene_is_found_are_doubted(
+    names: list[str], genes: GeneResolver, says: str | None
+) -> None:
+    said = doubt(Annotations(dict.fromkeys(names, frozenset("X")), "sha256:x"), genes)
+    if says is None:
+        assert said is None
+    else:
+        assert said is not None
+        assert says in said
 
 
 def test_a_missing_file_and_a_folder_say_so(tmp_path: Path) -> None:

@@ -44,11 +44,13 @@ from service.rewards.forms import Form
 from service.rewards.library import Library
 from service.rewards.tasks import GeneFunction
 from service.rewards.texts import above, plain, within
-from service.rewards.verifiers.judge import Fault, Judge
-from service.rewards.verifiers.looked_up import knowledge_of, lacks_of
+from service.rewards.verifiers.judge import Fault
+from service.rewards.verifiers.looked_up import LookingJudge
 from service.rewards.verifiers.mention import names_of
 from service.rewards.verifiers.text import refuse_salad
 from worldmodels.core import Status
+from worldmodels.ontology import ASPECTS
+from worldmodels.ontology_genes import doubt
 
 MAX_GENES = 16
 
@@ -69,7 +71,7 @@ class GeneFunctionOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     """How many times the annotations' words a gene's text may have; longer ones earn nothing."""
 
 
-class GeneFunctionJudge(Judge):
+class GeneFunctionJudge(LookingJudge):
     """Agreement of the genes' sections with their annotations, in [0, 1]."""
 
     Options = GeneFunctionOptions
@@ -90,11 +92,13 @@ class GeneFunctionJudge(Judge):
         if not options.section:
             raise ProfileFault("section: name the block that holds a gene's text")
         self.genes = library.genes
-        self.lacks = lacks_of(options.knowledge, library, annotated=True)
-        known = knowledge_of(options.knowledge, library)
+        self.look_up_in(options.knowledge, library, annotated=True)
+        known = self.known
         self._known: AnnotatedGenes | None = None
+        self._doubt: str | None = None
         if known is not None and known.annotations is not None:
             self._known = annotated(known.ontology, known.annotations, library.genes)
+            self._doubt = doubt(known.annotations, library.genes)
         self._pattern = functools.lru_cache(maxsize=16_384)(self._pattern_of)
 
     def fault(self, item: Item, form: Form) -> Fault | None:
@@ -123,7 +127,7 @@ class GeneFunctionJudge(Judge):
     def score_finding(self, item: Item, answer: Answer, finding: Finding) -> Component:
         """The mean over genes of what the comparison gave."""
         if finding.reason is not Reason.OK:
-            return self.missing(finding.reason)
+            return self.told(self.missing(finding.reason))
         return self._mean([score for score in finding.value if score is not None])
 
     def score(self, item: Item, answer: Answer, verdicts: tuple[Verdict, ...]) -> Component:
@@ -131,7 +135,7 @@ class GeneFunctionJudge(Judge):
         aspect = self._aspect(item)
         texts = self._texts(item, answer, aspect)
         if not texts or self._known is None:
-            return self.missing(self._unknown(item))
+            return self.told(self.missing(self._unknown(item)))
         known = self._known
         scores = []
         for symbol, text in texts:
@@ -145,8 +149,19 @@ class GeneFunctionJudge(Judge):
 
     def _mean(self, scores: list[float]) -> Component:
         if not scores:  # what there is to say of these genes is what fits any
-            return self.missing(Reason.LOW_CONFIDENCE)
-        return Component(self.name, sum(scores) / len(scores), self.weight)
+            return self.told(self.missing(Reason.LOW_CONFIDENCE))
+        return self.told(Component(self.name, sum(scores) / len(scores), self.weight))
+
+    def remark(self, item: Item, component: Component) -> str | None:
+        """Which genes the annotations say nothing of, where that is why there is no opinion."""
+        if component.status != Reason.NO_ANNOTATION.value:
+            return None
+        names = ", ".join(dict.fromkeys(self.genes.resolve(gene)[0] for gene in genes_of(item)))
+        aspect = self._aspect(item)
+        within = "" if aspect == "all" else f" in aspect {aspect} ({ASPECTS[aspect]})"
+        said = f"{self.name}: the annotations of [knowledge.{self.options.knowledge}] say nothing"
+        made = f"{said} of {names}{within}"
+        return f"{made}; {self._doubt}" if self._doubt else made
 
     def _aspect(self, item: Item) -> str:
         if self.options.aspect is not None:

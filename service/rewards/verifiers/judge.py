@@ -84,6 +84,13 @@ class Judge(ABC):
         """For work that found the item itself at fault: what is wrong with it, and where."""
         return None
 
+    def remark(self, item: Item, component: Component) -> str | None:
+        """For a component of its own without an opinion: why, in words; None: the reason says it.
+
+        By the item only, never by the completion.
+        """
+        return None
+
     @abstractmethod
     def score(self, item: Item, answer: Answer, verdicts: tuple[Verdict, ...]) -> Component:
         """Judge. ``verdicts`` answer ``queries(item)``, same order and length."""

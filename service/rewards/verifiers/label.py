@@ -27,8 +27,8 @@ from service.rewards.forms import Form, normal_name
 from service.rewards.library import Library
 from service.rewards.names import twice
 from service.rewards.truth import hard_label
-from service.rewards.verifiers.judge import Fault, Judge
-from service.rewards.verifiers.looked_up import knowledge_of, lacks_of
+from service.rewards.verifiers.judge import Fault
+from service.rewards.verifiers.looked_up import LookingJudge
 from service.rewards.vocabulary import Vocabulary, vocabulary_of
 
 Credit = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
@@ -48,7 +48,7 @@ class LabelOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """… that means something near it."""
 
 
-class LabelJudge(Judge):
+class LabelJudge(LookingJudge):
     """1 for the right class, 0 for a wrong one, something between for inexact synonyms."""
 
     Options = LabelOptions
@@ -79,9 +79,8 @@ class LabelJudge(Judge):
         }
         grades = sorted({0.0, *credits, 1.0})
         self.gap = min([high - low for low, high in itertools.pairwise(grades)])
-        self.lacks = lacks_of(options.knowledge, library)
-        known = knowledge_of(options.knowledge, library)
-        self.ontology = known.ontology if known else None
+        self.look_up_in(options.knowledge, library)
+        self.ontology = self.known.ontology if self.known else None
 
     def fault(self, item: Item, form: Form) -> Fault | None:
         """BAD_TRUTH for a truth that is no class of the task, or no name."""
@@ -122,8 +121,8 @@ class LabelJudge(Judge):
         accepted: list[Any] = truth if isinstance(truth, list) else [truth]
         if _is_open(item):
             score = max([self._credit(answer, one) for one in accepted])
-        else:
-            score = float(answer.label in self._classes(accepted, vocabulary_of(item.task)))
+            return self.told(Component(self.name, score, self.weight))
+        score = float(answer.label in self._classes(accepted, vocabulary_of(item.task)))
         return Component(self.name, score, self.weight)
 
     def _classes(self, accepted: list[Any], vocabulary: Vocabulary) -> set[str | None]:

@@ -30,8 +30,8 @@ from service.rewards.library import Knowledge, Library
 from service.rewards.overlap import Measure, Overlap, Propagation, commonest, plainly_growing
 from service.rewards.tasks import LabelSet
 from service.rewards.texts import above
-from service.rewards.verifiers.judge import Fault, Judge
-from service.rewards.verifiers.looked_up import knowledge_of, lacks_of
+from service.rewards.verifiers.judge import Fault
+from service.rewards.verifiers.looked_up import LookingJudge
 
 MAX_TRUTHS: Final = 10_000
 _SCORED: Final = re.compile(r"(.*\S)[ \t]+([01](?:\.\d{1,6})?|\.\d{1,6})", re.DOTALL)
@@ -53,7 +53,7 @@ class LabelSetOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Cost of naming more than the truth: by so much for as many names again."""
 
 
-class LabelSetJudge(Judge):
+class LabelSetJudge(LookingJudge):
     """Overlap of the answered with the true set, in [0, 1]."""
 
     Options = LabelSetOptions
@@ -76,9 +76,8 @@ class LabelSetJudge(Judge):
                 )
             if options.beyond_naive:
                 raise ProfileFault("beyond_naive: no precision lies beyond the naive guess's 1")
-        self.lacks = lacks_of(options.knowledge, library)
-        known = knowledge_of(options.knowledge, library)
-        self.along = propagation(known, options.information) if known else None
+        self.look_up_in(options.knowledge, library)
+        self.along = propagation(self.known, options.information) if self.known else None
         self._naive = functools.lru_cache(maxsize=4096)(self._naive_guess)
 
     def fault(self, item: Item, form: Form) -> Fault | None:
@@ -105,6 +104,9 @@ class LabelSetJudge(Judge):
 
     def score(self, item: Item, answer: Answer, verdicts: tuple[Verdict, ...]) -> Component:
         """The measure less the cost of cardinality."""
+        return self.told(self._judged(item, answer))
+
+    def _judged(self, item: Item, answer: Answer) -> Component:
         truth = item.truth
         if not isinstance(truth, list):
             return self.missing(Reason.NO_TRUTH)

@@ -1,32 +1,37 @@
-"""What judges that look something up have in common: one named ontology of the library."""
+"""What judges that look something up have in common: one named ontology of the library.
+
+Each component that rests on what was looked up says so: ``model`` is ``knowledge:NAME``,
+``version`` the ontology's release and ``digest`` that of ontology, relations and annotations.
+"""
 
 from __future__ import annotations
 
-from service.rewards.library import Knowledge, Library
+from service.rewards.core import Component
+from service.rewards.library import Knowledge, Library, lacks_of
+from service.rewards.verifiers.judge import Judge
 
 
-def knowledge_of(name: str | None, library: Library) -> Knowledge | None:
-    """The knowledge that a profile names; None where it names none or the server has none."""
-    return None if name is None else library.knowledge.get(name)
+class LookingJudge(Judge):
+    """A judge whose options name knowledge, or none.
 
-
-def lacks_of(name: str | None, library: Library, *, annotated: bool = False) -> tuple[str, ...]:
-    """What must be configured before a judge can look up, with what to do.
-
-    Args:
-        name: of the knowledge; None where the judge looks nothing up.
-        library: what the server has.
-        annotated: whether the ontology alone is not enough.
+    Attributes:
+        known: what it looks things up in; None where it looks up nothing, or where that lacks.
     """
-    if name is None:
-        return ()
-    found = library.knowledge.get(name)
-    if found is None:
-        what = " and annotations (GAF)" if annotated else ""
-        return (
-            f"knowledge {name!r}: set [knowledge.{name}] with an ontology (OBO){what} in the "
-            "server's configuration",
-        )
-    if annotated and found.annotations is None:
-        return (f"annotations of {name!r}: add annotations (GAF) to [knowledge.{name}]",)
-    return ()
+
+    known: Knowledge | None = None
+
+    def look_up_in(self, name: str | None, library: Library, *, annotated: bool = False) -> None:
+        """Set ``known``, and ``lacks`` where the server was not given it."""
+        self.lacks = lacks_of(name, library, annotated=annotated)
+        self.known = None if name is None else library.knowledge.get(name)
+        self._source = None
+        if self.known is not None:
+            self._source = (f"knowledge:{name}", self.known.version, self.known.digest)
+
+    _source: tuple[str, str | None, str] | None = None
+
+    def told(self, component: Component) -> Component:
+        """The same component with where its figure, or its silence, comes from."""
+        if self._source is not None:
+            component.model, component.version, component.digest = self._source
+        return component
