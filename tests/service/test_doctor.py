@@ -69,7 +69,7 @@ annotations = ["{tmp_path}/go.tsv"]
     assert found["knowledge go"][0] == "ok"
     state, said, advice = found["annotations of go"]
     assert state == "note"
-    assert "UniProt accession (P00000)" in said
+    assert "by accession (P00000)" in said
     assert "goa_human.gaf" in advice
 
 

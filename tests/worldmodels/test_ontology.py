@@ -352,9 +352,14 @@ ACCESSIONS = [f"P{i:05d}" for i in range(2500)]
 DOUBTS: dict[str, tuple[list[str], GeneResolver, str | None]] = {
     "symbols": (SYMBOLS, HUMAN, None),
     "symbols without a gene table": (SYMBOLS, ANY, None),
-    "accessions": (ACCESSIONS, HUMAN, "UniProt accession (P00000)"),
-    "accessions without a gene table": (ACCESSIONS, ANY, "UniProt accession (P00000)"),
+    "accessions": (ACCESSIONS, HUMAN, "by accession (P00000)"),
+    "accessions without a gene table": (ACCESSIONS, ANY, "by accession (P00000)"),
     "long accessions": (["A0A024R1R8", "A0A024R1R9-2"], ANY, "bring a GAF (goa_human.gaf)"),
+    "proteins, RNAs, complexes": (
+        [*SYMBOLS[:1], "URS0000EEFF3B_9606", "URS0000E915FD", "CPX-226"],
+        HUMAN,
+        "by accession (URS0000EEFF3B_9606)",
+    ),
     "a third are accessions": (SYMBOLS + ACCESSIONS[:1250], HUMAN, None),
     "symbols that look like accessions": (["H2AC11", "TP53", "CALR"], ANY, None),
     "of another organism": ([f"Y{i}W" for i in range(2500)], HUMAN, "0 are symbols of the gene"),
