@@ -13,7 +13,7 @@ stems, never recall alone. Around it:
 
 Pure, and bounded: at most ``MOST`` words a side, about 0.08 s, well within a budget. To be called
 as work. Limits: letters and digits of ASCII only, as in ``rouge-score``; negation is found by word,
-in English; who says "the contrary of the following holds" in a sentence of its own is not found out.
+in English; who says "the contrary of the following holds" in a sentence of its own is missed.
 """
 
 from __future__ import annotations
