@@ -21,8 +21,8 @@ _ACCESSION: Final = re.compile(
     r"(?:[OPQ][0-9][A-Z0-9]{3}[0-9]|[A-NR-Z][0-9](?:[A-Z][A-Z0-9]{2}[0-9]){1,2})(?:-\d+)?"
     r"|URS[0-9A-F]{10}(?:_\d+)?|CPX-\d+"
 )
-"""UniProt's own pattern of an accession (uniprot.org/help/accession_numbers), isoforms too, and those
-of RNAcentral and the Complex Portal, which GO annotates beside proteins."""
+"""UniProt's own pattern of an accession (uniprot.org/help/accession_numbers), isoforms too, and
+those of RNAcentral and the Complex Portal, which GO annotates beside proteins."""
 
 
 def doubt(annotations: Annotations, genes: GeneResolver) -> str | None:
