@@ -58,10 +58,12 @@ def _item(found: Mapping[str, Any]) -> pb.Item:
     if unknown:
         raise BadItem(f"item has no field {unknown[0]!r}; it has {', '.join(ITEM_FIELDS)}")
     made = pb.Item(id=_label(found, "id"), group=_label(found, "group"))
-    completion = found.get("completion", "")
+    completion = found.get("completion")
     if isinstance(completion, str):
         made.completion = completion
-    else:
+    elif isinstance(completion, Sequence) and not completion:
+        made.completion = ""  # messages of which none is the assistant's
+    elif completion is not None:
         made.completion_messages.extend(_messages(completion, "completion"))
     prompt = found.get("prompt", "")
     if isinstance(prompt, str):

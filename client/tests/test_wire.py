@@ -63,6 +63,12 @@ def test_tasks_of_every_type():
     assert not wire.item_of({"completion": "a", "task": None}).HasField("task")
 
 
+@pytest.mark.parametrize("item", [{}, {"completion": None}, Item()], ids=["no key", "null", "Item"])
+def test_a_missing_completion_is_not_sent_as_an_empty_one(item):
+    assert not wire.item_of(item).HasField("completion")
+    assert wire.item_of({"completion": ""}).HasField("completion")
+
+
 def test_keywords_that_are_given_empty_are_given():
     assert wire.item_of({"keywords": []}).has_keywords
     assert not wire.item_of({"keywords": None}).has_keywords

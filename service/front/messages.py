@@ -31,7 +31,9 @@ def read_items(items: Sequence[pb.Item]) -> list[core.Item | BadItem]:
 
 
 def _item(item: pb.Item) -> core.Item:
-    completion: str | list[core.Message] = item.completion
+    completion: str | list[core.Message] | None = None
+    if item.HasField("completion"):
+        completion = item.completion
     if item.completion_messages:
         completion = _messages(item.completion_messages, "completion")
     prompt: str | list[core.Message] | None = item.prompt or None

@@ -69,6 +69,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "no weight": {}, "whole weight": {"weight": 1}, "no trust": {"weight": 0}, "a tenth": {"weight": 0.1},
     "split": {"split": "ood"}, "no keywords": {"keywords": None}, "empty keywords": {"keywords": []}, "keywords": {"keywords": ["AARS"]},
     "prompt": {"prompt": "Q <think>"}, "prompt of messages": {"prompt": [{"role": "user", "content": "Q"}]},
+    "empty completion": {"completion": ""}, "no message": {"completion": []}, "null completion": {"completion": None},
     "reasoning apart": {"completion": [{"role": "assistant", "content": "yes", "reasoning_content": "so"}]},
     "a call": {"completion": [{"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": {"a": 1}}}]}]},
     "parts": {"completion": [{"content": [{"type": "text", "text": "x"}, {"type": "thinking", "thinking": "y"}]}]},
@@ -113,4 +114,12 @@ def test_every_form_of_truth(truth: Any) -> None:
 @pytest.mark.parametrize("fields", FIELDS.values(), ids=FIELDS)
 def test_other_fields(fields: dict[str, Any]) -> None:
     json, protobuf = both({"completion": "x", **fields})
+    if json.completion == []:
+        json.completion = ""  # protobuf does not tell no messages from none given
     assert protobuf == json
+
+
+def test_an_item_without_a_completion_is_no_empty_one() -> None:
+    json, protobuf = both({"task": {"type": "text"}})
+    assert protobuf == json
+    assert json.completion is None
