@@ -14,6 +14,9 @@ Several names are written in one of these ways, the first that applies:
     1. a ⏎ 2. b           one on each line, numbered from 1 or bulleted or neither, all alike
     a | b      a; b      a, b
 
+Markdown around the whole of a name or of the list (``markup``) is taken away: ``- **GO:1** (…)``,
+a fence around the JSON list.
+
 Names that hold a separator themselves ("CD4-positive, alpha-beta T cell") are read on lines and in
 JSON as they stand, and elsewhere where classes are given: there the longest class wins. Prose,
 empty places and quotes of other languages are MALFORMED or no name of the vocabulary. An answer
@@ -33,6 +36,7 @@ import msgspec
 
 from service.rewards.core import Reason
 from service.rewards.forms import BLANKS, MAX_NAME, Claim, blank, deceptive, normal, normal_name
+from service.rewards.markup import bare, unfenced
 from worldmodels.ontology import Term
 
 _NUMBERED: Final = re.compile(r"(\d{1,4})[.)][ \t]+(?=\S)")
@@ -70,7 +74,7 @@ class OpenLabel:
         """The canonical name, or why there is none."""
         if blank(text):
             return Claim(Reason.NO_ANSWER)
-        text = text.strip(BLANKS)
+        text = bare(text).strip(BLANKS)
         if len(text) > MAX_NAME:
             return Claim(Reason.TOO_LONG)
         if "\n" in text or "\r" in text or deceptive(text):
@@ -134,7 +138,7 @@ class Names:
         """The names, or why there are none. The label is the names, joined by semicolons."""
         if blank(text):
             return Claim(Reason.NO_ANSWER)
-        written = self._written(text.strip(BLANKS))
+        written = self.written(text)
         if isinstance(written, Claim):
             return written
         names: list[str] = []
@@ -149,6 +153,7 @@ class Names:
 
     def name(self, text: str) -> str | Reason:
         """One name in canonical form, or why it is none."""
+        text = bare(text)
         if self.forms:
             name = normal(text if text.isascii() else unicodedata.normalize("NFC", text[:1000]))
             known = self.forms.get(name)
@@ -175,8 +180,11 @@ class Names:
             return Claim(Reason.NO_ANSWER)
         return Claim(Reason.OK, "; ".join(names), tuple(names))
 
-    def _written(self, text: str) -> Iterator[str] | Claim:
+    def written(self, text: str) -> Iterator[str] | Claim:
         """The names one by one, as they are written."""
+        text = bare(unfenced(text)).strip(BLANKS)
+        if "```" in text:  # a fence around a part of the list, or two lists
+            return _NO_NAMES
         if text.startswith("["):
             try:
                 return iter(_STRINGS.decode(text))
@@ -199,7 +207,7 @@ class Names:
         while at < len(pieces):
             for width in range(min(longest, len(pieces) - at), 0, -1):
                 name = separator.join(pieces[at : at + width])
-                if width == 1 or normal(name) in self.forms:
+                if width == 1 or normal(bare(name)) in self.forms:
                     yield name
                     at += width
                     break

@@ -1,5 +1,7 @@
 """Forms: what each kind of task reads as an answer."""
 
+# ruff: noqa: E501 - a table reads best in rows
+
 from __future__ import annotations
 
 import pytest
@@ -122,6 +124,18 @@ KNOWN = {
     "exact synonym": ("Hypercortisolism", "Cushing syndrome", "MONDO:1"),
     "id": ("MONDO:1", "Cushing syndrome", "MONDO:1"),
     "synonym with a separator": ("T2D; NIDDM", "diabetes mellitus, type 2", "MONDO:2"),
+    "emphasis": ("**Cushing Syndrome**", "Cushing syndrome", "MONDO:1"),
+    "emphasised id, name behind it": (
+        "**MONDO:1** (Cushing syndrome)",
+        "Cushing syndrome",
+        "MONDO:1",
+    ),
+    "id in a code span, name behind it": (
+        "`MONDO:1`: Cushing syndrome",
+        "Cushing syndrome",
+        "MONDO:1",
+    ),
+    "emphasised id, another name": ("**MONDO:1** (flu)", "mondo:1 (flu)", None),
     "typography": ("cushing\u2019s disease", "Cushing\u2019s disease", "MONDO:3"),
     "related synonym": ("moon face", "moon face", None),
     "unknown": ("flu", "flu", None),
@@ -191,6 +205,25 @@ SEVERAL_NAMES = {
         SET, "CD4-positive, alpha-beta T cell\nB cell",
         ("CD4-positive, alpha-beta T cell", "B cell"),
     ),
+    "code spans": (OPEN, "`a`, `b`, ``c``", ABC),
+    "code span around all": (OPEN, "`a, b, c`", ABC),
+    "emphasis": (OPEN, "- **a**\n- *b*\n- ***c***", ABC),
+    "emphasis and code": (OPEN, "**`a`**, *`b`*, c", ABC),
+    "fenced JSON": (OPEN, '```json\n["a", "b", "c"]\n```', ABC),
+    "fenced lines": (OPEN, "```\r\n- a\r\n- b\r\n- c\r\n```", ABC),
+    "JSON of code spans": (OPEN, '["`a`", "b", "c"]', ABC),
+    "closed, code spans": (SET, "`CD4-positive, alpha-beta T cell`, `B cell`", ("CD4-positive, alpha-beta T cell", "B cell")),
+    "closed, emphasis": (SET, "1. **T cell**\n2. **B cell**", ("T cell", "B cell")),
+    "closed, marks at one end": (SET, "`T cell, B cell", NOT_IN),
+    "closed, marks of two kinds": (SET, "*T cell**, B cell", NOT_IN),
+    "closed, more behind the marks": (SET, "**T cell** (a lymphocyte), B cell", NOT_IN),
+    "closed, marks around two": (SET, "**T cell B cell**", NOT_IN),
+    "fence and more": (OPEN, '```json\n["a"]\n```\n["b"]', "MALFORMED"),
+    "fence of another language": (LIST, "```T cell\nB cell\n```", "MALFORMED"),
+    "two fences": (LIST, "```\nT cell\n```\n```\nB cell\n```", "MALFORMED"),
+    "fence that never ends": (LIST, "```\nT cell", "MALFORMED"),
+    "fence of nothing": (OPEN, "```\n\n```", "MALFORMED"),
+    "ranking in code spans, twice": (GENES, "`MYC`, TP53, MYC", "MALFORMED"),
     "closed, half a name": (SET, "CD4-positive, B cell", NOT_IN),
     "closed, another": (SET, "T cell, NK cell", NOT_IN),
     "closed, prose": (SET, "I say T cell", NOT_IN),

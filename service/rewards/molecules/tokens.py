@@ -1,6 +1,7 @@
 """The form of an answer that is a molecule: one token, read no further than its characters.
 
-Printable ASCII without blanks, quotes or backticks, at most 1,000 characters: two molecules, prose
+Backticks or one code fence around the whole of it are taken away (``markup``). The token itself:
+printable ASCII without blanks, quotes or backticks, at most 1,000 characters: two molecules, prose
 or a name with spaces are no token. Whether a token is a molecule is for the worker to say.
 """
 
@@ -12,6 +13,7 @@ from typing import Final
 
 from service.rewards.core import Reason
 from service.rewards.forms import BLANKS, Claim, blank
+from service.rewards.markup import bare, unfenced
 
 MAX_CHARS: Final = 1000
 _TOKEN: Final = re.compile(r"[!#-&(-_a-~]+")
@@ -26,6 +28,8 @@ class Token:
         if blank(text):
             return Claim(Reason.NO_ANSWER)
         token = text.strip(BLANKS)
+        if token.startswith("`"):
+            token = bare(unfenced(token)).strip(BLANKS)
         if len(token) > MAX_CHARS:
             return Claim(Reason.TOO_LONG)
         if not _TOKEN.fullmatch(token):
