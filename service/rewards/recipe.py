@@ -5,8 +5,24 @@
     version = "1"
     tasks = ["perturbation.de"]    # accepted task types; [] accepts any, and items without a task
 
-    [extract]                      # keys and defaults: service.rewards.extract.Extraction
-    think = "required"
+    [extract]                      # where the answer stands; each key: service.rewards.rules
+    answer = "tag"                 # tag | after-think | boxed | letter | json | last-line | pattern
+                                   # | tool
+    tag = "answer"                 # of "tag": a name, or a pair: how it opens, how it closes
+    think_tag = "think"            # the reasoning's: a name or a pair
+    sections = []                  # names of further blocks beside the reasoning
+    grammar = "strict"             # strict | released (prose before the answer)
+    think = "required"             # required | optional
+    prefilled_think = false        # whether the chat template has written <think> already
+    states = "label"               # label | probability (of yes)
+    knowledge = "go"               # optional: the ontology that makes open names canonical
+    until = ";"                    # of "after-think": the answer ends before the first of these
+    pattern = '…'                  # of "pattern": RE2, one group
+    field = "answer"               # of "json" and "tool": the key that holds the answer
+    tool = "answer"                # of "tool": the tool that is called
+    max_chars = 32768              # longer completions are TOO_LONG: 16 to 4,194,304
+    max_words = 0                  # the same in words; 0: no limit
+    gate_contradiction = false     # whether reasoning that concludes another class is invalid
 
     [compose]
     operator = "mean"              # sum | mean | product | min | lexi_sum | first_ok
@@ -47,9 +63,10 @@ out where they do not work any more. The file's stem is the profile's name. Unkn
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -62,6 +79,7 @@ from service.rewards.verifiers import judge_class
 from worldmodels.core import canonical_context
 
 _Table = TypeVar("_Table", bound=msgspec.Struct)
+_NO_CHOICE: Final = re.compile(r"Invalid enum value '(.*)'", re.DOTALL)
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
 
 
@@ -254,5 +272,20 @@ def _table(entry: Any, kind: type[_Table], table: str, index: int | None) -> _Ta
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$.")
         key = path.split("`")[0].split("[")[0]
+        if choices := _choices(get_type_hints(kind).get(key)):
+            said = _NO_CHOICE.match(message)
+            given = repr(said[1]) if said else f"{entry[key]!r:.80}"
+            fault = f"{key}: {given} is none of {', '.join(choices)}"
+            near = difflib.get_close_matches(given.strip("'"), choices, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise Fault(fault + hint, table, index, key) from None
         found = f", got {entry[key]!r}" if key in entry else ""
         raise Fault(f"{key}: {message}{found}".lstrip(": "), table, index, key) from None
+
+
+def _choices(hint: Any) -> tuple[str, ...]:
+    """The words that a key takes, each or in a list; () where it takes other things as well."""
+    if get_origin(hint) is Literal:
+        return tuple(map(str, get_args(hint)))
+    inner = [one for one in get_args(hint) if one is not type(None) and one is not Ellipsis]
+    return _choices(inner[0]) if len(inner) == 1 else ()

@@ -9,6 +9,10 @@
     pattern = '…'            # of "pattern": RE2, one group
     field = "answer"         # of "json" and "tool"
     tool = "answer"          # of "tool"
+    think = "required"       # required | optional
+    grammar = "strict"       # strict | released
+    states = "label"         # label | probability
+    prefilled_think, knowledge, max_chars, max_words, gate_contradiction: see below
 
 Keys that make no sense together are found when the profile loads (``fault_of``).
 """
