@@ -92,7 +92,7 @@ def read(item: Item, rules: Extraction, form: Form) -> Answer:
     reason, parts, tags, sections = cut(text, rules)
     if reason is not Reason.OK:
         return Answer(reason, text=text, parts=parts)
-    if tags != TIDY and "think" not in tags and _prefilled(item, rules):
+    if tags != TIDY and "think" not in tags and prefilled(item, rules):
         if tags[:1] != ["/think"]:  # reasoning that never ends, whatever stands in it
             reason = Reason.MALFORMED if tags else Reason.NO_ANSWER
             return Answer(reason, text=text, parts=parts)
@@ -174,7 +174,8 @@ def _tags_in_reasoning(item: Item, rules: Extraction) -> bool:
     return any(apart and loose.search(text) for apart, text in said(completion))
 
 
-def _prefilled(item: Item, rules: Extraction) -> bool:
+def prefilled(item: Item, rules: Extraction) -> bool:
+    """Whether a completion may begin inside its think block."""
     if rules.prefilled_think:
         return True
     prompt = item.prompt

@@ -24,6 +24,7 @@ from service.rewards.compose import Composition, Part
 from service.rewards.core import Answer, Finding, Item, Query, Reason, Result, Verdict, Work
 from service.rewards.errors import ProfileFault
 from service.rewards.examples import example_item
+from service.rewards.explain import explain, judged
 from service.rewards.extract import read
 from service.rewards.forms import FormFault
 from service.rewards.library import Library, distinct
@@ -35,9 +36,8 @@ __all__ = ["Profile", "ProfileFault", "build", "load_profiles", "pinned"]
 
 SEMANTICS: Final = 2
 """Raised whenever the code gives another reward for the same recipe, so that digests change."""
-
-
 NO_FINDINGS: Final[Mapping[int, Finding]] = {}
+_UNSAID: Final = 'completion: missing; send the text, an empty one as "", or its messages'
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,8 @@ class Profile:
 
     def fault(self, item: Item) -> tuple[Reason, str] | None:
         """What makes the item impossible to judge, whatever its completion says."""
+        if item.completion is None:
+            return Reason.BAD_ITEM, _UNSAID
         task = item.task
         if self.task_types:
             wanted = " or ".join(self.task_types)
@@ -127,7 +129,10 @@ class Profile:
             findings: what came of ``works(item, answer)``, by the same keys.
         """
         if answer.reason is not Reason.OK:
-            return self.composition.invalid(item, answer)
+            result = self.composition.invalid(item, answer)
+            form = form_of(item.task, self.recipe.extract, self.library)
+            result.message = explain(item, answer, self.recipe.extract, form)
+            return result
         components = []
         at = 0
         for index, part in enumerate(self.composition.parts):
@@ -141,10 +146,12 @@ class Profile:
         if at != len(verdicts):
             raise ValueError(f"{len(verdicts)} verdicts for {at} queries")
         result = self.composition.result(item, answer, components)
-        if findings and result.status == "error":
-            parts = self.composition.parts
+        parts = self.composition.parts
+        if findings and result.status in ("error", "invalid"):
             told = (parts[index].judge.explain(found) for index, found in findings.items())
             result.message = "; ".join(filter(None, told)) or None
+        if result.status == "invalid" and not findings:
+            result.message = judged(parts, result.components, answer.claimed)
         return result
 
     def failed(self, item_id: str | int | None, reason: Reason, message: str) -> Result:

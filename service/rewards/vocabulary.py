@@ -117,7 +117,8 @@ def closed(
     where = "task.classes" if classes or not options else "task.options"
     shown = classes or tuple(text for _, text in options)
     if len(shown) < least:
-        raise FormFault(f"{where}: expected {_counted(least)} or more, got {len(shown)}")
+        instead = "" if options or least == 1 else "; or give the prompt's letters, task.options"
+        raise FormFault(f"{where}: expected {_counted(least)} or more, got {len(shown)}{instead}")
     forms: dict[str, str] = {}
     for index, label in enumerate(shown):
         at = f"task.classes[{index}]" if classes else f"task.options[{options[index][0]!r}]"

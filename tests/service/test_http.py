@@ -93,7 +93,10 @@ ITEMS = {
     "nested too deeply": (
         {**GOOD, "truth": json.loads("[" * 900 + "]" * 900)}, "ok", None, None,
     ),
-    "no completion": ({"task": GOOD["task"]}, "invalid", "NO_ANSWER", None),
+    "no completion": ({"task": GOOD["task"]}, "error", "BAD_ITEM", "completion: missing"),
+    "empty completion": (
+        {**GOOD, "completion": ""}, "invalid", "NO_ANSWER", "the completion is empty",
+    ),
     "lone surrogate": ({**GOOD, "completion": "\ud800"}, "invalid", None, None),
     "unknown gene": (
         item("UNKNOWN1"), "abstain", "UNKNOWN_GENE",
