@@ -77,7 +77,7 @@ def test_each_item_has_what_came_of_its_own_work(config: Path) -> None:
         ("ok", 1.0, "OK"),
         ("ok", 0.0, "OK"),
         ("invalid", 0.0, "TOO_LONG"),
-        ("error", None, "MODEL_ERROR"),
+        ("invalid", 0.0, "TOO_LONG"),
         ("error", None, "MODEL_ERROR"),
         ("abstain", None, "NO_TRUTH"),
         ("abstain", None, "NO_TRUTH"),

@@ -88,9 +88,9 @@ def _elements(*numbers: int) -> Callable[[Mol], float]:
 
 
 def _sa_score(molecule: Mol) -> float:
-    from rdkit.Contrib.SA_Score import sascorer
+    from service.rewards.molecules.accessibility import accessibility
 
-    return float(sascorer.calculateScore(molecule))
+    return accessibility(molecule)
 
 
 def _qed(molecule: Mol) -> float:
