@@ -83,9 +83,9 @@ def test_each_item_has_what_came_of_its_own_work(config: Path) -> None:
         ("abstain", None, "NO_TRUTH"),
         ("ok", 1.0, "OK"),
     ]
-    assert [one["retryable"] for one in found[2:5]] == [False, True, True]
+    assert [one["retryable"] for one in found[2:5]] == [False, False, True]
     assert "trial: the completion takes more than 60 ms" in found[2]["message"]
-    assert "trial: its computation ended with MODEL_ERROR" in found[3]["message"]
+    assert "trial: its computation ended with MODEL_ERROR" in found[4]["message"]
     assert found[0]["message"] is None
 
 
