@@ -82,6 +82,10 @@ task = {{ type = "text" }}
 truth = "{_SENTENCE}"
 """,
 }
+_MANY = [" ".join(f"word{i * j % 97}" for i in range(500)) for j in range(1, 9)]
+PROFILES["overlap-many"] = PROFILES["overlap"].replace(
+    'measure = "rougeL"', f'measure = "rougeL"\nboilerplate = {json.dumps(_MANY)}'
+)
 TASK = {"type": "perturbation.de", "perturbation": "AARS", "gene": "CALR", "cell_line": "k562"}
 _WORDS = [f"word{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(676)]
 
@@ -148,7 +152,10 @@ KINDS: dict[str, tuple[str, Maker]] = {
     "ROUGE-L of 2,000 x 2,000 words": ("overlap", lambda draw: overlap(draw, 2_000, 2_000)),
     "ROUGE-L of 2,000 x 500 words": ("overlap", lambda draw: overlap(draw, 2_000, 500)),
     "ROUGE-L of 500 x 500 words": ("overlap", lambda draw: overlap(draw, 500, 500)),
-    "ROUGE-L of 500 x 500 words, twice": ("overlap", lambda draw: overlap(draw, 500, 250, 250)),
+    "… and 8 boilerplates: ended at its budget": (
+        "overlap-many",
+        lambda draw: overlap(draw, 500, 500),
+    ),
 }
 
 
