@@ -16,6 +16,7 @@ import msgspec
 
 from service.rewards.core import Item, Verdict
 from service.rewards.profiles import Profile, load_profiles
+from service.rewards.specimens import specimen_library
 from service.rewards.rules import ends_of
 from service.rewards.works import carry_out
 from worldmodels.core import Status
@@ -55,7 +56,7 @@ def item_of(profile: Profile, completion: str | None = None) -> Item:
 
 def main() -> None:
     """Print both tables."""
-    profiles = load_profiles()
+    profiles = load_profiles(library=specimen_library())
     print("about 1,000 characters    fault    read    plan compose   total  µs/completion")
     for name, profile in profiles.items():
         if profile.lacks:
