@@ -16,8 +16,8 @@ import msgspec
 
 from service.rewards.core import Item, Verdict
 from service.rewards.profiles import Profile, load_profiles
-from service.rewards.specimens import specimen_library
 from service.rewards.rules import ends_of
+from service.rewards.specimens import specimen_library
 from service.rewards.works import carry_out
 from worldmodels.core import Status
 
