@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # the doubles lie beside the tes
 
 from fault_grpc import GrpcDouble
 from fault_http import FaultServer
+from http_calls import run_both
 
 
 @pytest.fixture
@@ -40,3 +41,14 @@ def no_pauses(monkeypatch):
     monkeypatch.setattr("softverifier.patience.FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr("softverifier.patience.LONGEST_PAUSE_S", 0.002)
     return pauses
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def score(request, server, no_pauses):
+    """``score(items, **options)`` through either client."""
+
+    def call(asked, **options):
+        blocking, awaited = run_both(server, **options)
+        return (blocking if request.param == "blocking" else awaited)(asked)
+
+    return call
