@@ -9,8 +9,9 @@ It is done in a few lanes, processes that the kernel ends at the budget (``servi
 * a job over the budget, or twice out of memory, is TOO_LONG: the completion's doing, invalid, and
   not worth a retry;
 * a job that kills its process, or hangs, is tried once more alone; twice, it is the text's doing
-  as much as an endless one, and TOO_LONG: no policy may turn a bad reward into none; one
-  that raises is MODEL_ERROR, and its traceback is logged the first time; ``/metrics`` has both;
+  as much as an endless one, and TOO_LONG, so that killing a process is no way out of a bad reward;
+  one that raises is MODEL_ERROR, a fault of our code whose traceback is logged the first time;
+  ``/metrics`` has both;
 * jobs go in small batches, and requests take turns by the time that they use (``service.turns``);
 * equal jobs are done once, also of several requests, and findings are kept (``service.findings``);
 * the queue is bounded (Overloaded); what nobody waits for any more is not begun, and what is not
