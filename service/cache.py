@@ -27,6 +27,7 @@ from redis.exceptions import RedisError
 from service.errors import StartupFault
 from service.metrics import Metrics
 from service.settings import Cache as CacheSettings
+from worldmodels.core import ANSWERED, Status
 
 log = structlog.get_logger(__name__)
 
@@ -43,34 +44,36 @@ class Key(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A remembered verdict; its status is OK."""
+    """A remembered verdict, in the order of ``Verdict``; its status is one of ``ANSWERED``."""
 
+    status: Status
     p: float
     p0: float | None
     uncertainty: float | None
     raw: float | None
 
 
-_PACKED: Final = struct.Struct("<4d")
-_NAMESPACE: Final = b"sv1:"
+_PACKED: Final = struct.Struct("<B4d")
+_NAMESPACE: Final = b"sv2:"
 _MAX_PENDING_WRITES: Final = 64
 
 
 def pack(row: Row) -> bytes:
-    """32 bytes: p, p0, uncertainty, raw as little-endian doubles, NaN for none."""
+    """33 bytes: the status; p, p0, uncertainty, raw as little-endian doubles, NaN for none."""
+    status, *figures = row
     nan = float("nan")
-    return _PACKED.pack(*(nan if value is None else value for value in row))
+    return _PACKED.pack(status, *(nan if value is None else value for value in figures))
 
 
 def unpack(data: bytes) -> Row | None:
-    """The row, or None for anything that is not 32 bytes with a finite p in [0, 1]."""
+    """The row; None for what is not 33 bytes of an answer with a finite p in [0, 1]."""
     if len(data) != _PACKED.size:
         return None
-    p, *rest = _PACKED.unpack(data)
-    if not 0.0 <= p <= 1.0:
+    status, p, *rest = _PACKED.unpack(data)
+    if status not in ANSWERED or not 0.0 <= p <= 1.0:
         return None
     p0, uncertainty, raw = (None if value != value else value for value in rest)
-    return Row(p, p0, uncertainty, raw)
+    return Row(Status(status), p, p0, uncertainty, raw)
 
 
 def spell(key: Key) -> bytes:

@@ -14,13 +14,21 @@ import numpy as np
 import structlog
 
 from service.metrics import Metrics
-from worldmodels.core import ModelFault, Queries, Status, Verdicts, WorldModel
+from worldmodels.core import (
+    ANSWERED,
+    ModelFault,
+    Queries,
+    Status,
+    Verdicts,
+    WorldModel,
+    answered,
+)
 
 log = structlog.get_logger(__name__)
 
 
 class Outcome(NamedTuple):
-    """One row of a model's answer. Figures are None unless ``status`` is OK."""
+    """One row of a model's answer. Figures are None unless ``status`` is ``ANSWERED``."""
 
     status: Status
     p: float | None = None
@@ -76,7 +84,7 @@ def _isolated(
 
 
 def _figures_checked(verdicts: Verdicts, n: int, name: str, metrics: Metrics) -> Verdicts:
-    """The answer, with OK rows whose figures are no probabilities turned into MODEL_ERROR."""
+    """The answer; answered rows whose figures are no probabilities become MODEL_ERROR."""
     p, status = _column(verdicts.p, "p", n), _column(verdicts.status, "status", n)
     good = (p >= 0.0) & (p <= 1.0)
     for label in _COLUMNS:
@@ -85,7 +93,7 @@ def _figures_checked(verdicts: Verdicts, n: int, name: str, metrics: Metrics) ->
             good &= ~((_column(values, label, n) < 0.0) | (values > 1.0))  # NaN: none for this row
     if good.all():
         return verdicts
-    bad = ~good & (status == Status.OK)
+    bad = ~good & answered(status)
     if not bad.any():
         return verdicts
     metrics.model_fault(name, "non_finite")
@@ -133,8 +141,8 @@ def outcomes(verdicts: Verdicts) -> list[Outcome]:
         for column in (verdicts.p0, verdicts.uncertainty, verdicts.raw)
     ]
     return [
-        Outcome(Status.OK, p, _number(p0), _number(sd), _number(raw))
-        if status == 0
+        Outcome(_STATUSES[status], p, _number(p0), _number(sd), _number(raw))
+        if status in ANSWERED
         else Outcome(_STATUSES.get(status, Status.MODEL_ERROR))
         for p, status, p0, sd, raw in zip(
             verdicts.p.tolist(), verdicts.status.tolist(), *columns, strict=True

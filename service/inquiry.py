@@ -71,7 +71,7 @@ class Inquiry:
                 missing.append((query, key, hosted))
             else:
                 hits += 1
-                verdicts[query] = Verdict(Status.OK, *row, hosted.spec, True)
+                verdicts[query] = Verdict(*row, hosted.spec, True)
         self.metrics.cache("memory", hits, len(missing))
         if missing and self._redis is not None:
             missing = await self._from_redis(self._redis, missing, verdicts)
@@ -100,7 +100,7 @@ class Inquiry:
             row = found.get(key)
             if row is not None:
                 self._memory.put(key, row)
-                verdicts[query] = Verdict(Status.OK, *row, hosted.spec, True)
+                verdicts[query] = Verdict(*row, hosted.spec, True)
         return [asked for asked in missing if asked[0] not in verdicts]
 
     def _pays(self, redis: RedisTier, hosted: Hosted) -> bool:
@@ -143,7 +143,7 @@ class Inquiry:
         for (query, key, _), row in zip(group, rows, strict=True):
             status, p, p0, uncertainty, raw, expired = row
             if p is not None:
-                kept[key] = answer = Row(p, p0, uncertainty, raw)
+                kept[key] = answer = Row(status, p, p0, uncertainty, raw)
                 self._memory.put(key, answer)
             reason = Reason.DEADLINE if expired else None
             verdicts[query] = Verdict(status, p, p0, uncertainty, raw, hosted.spec, False, reason)

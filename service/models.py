@@ -75,7 +75,9 @@ class ServedModels:
     def route(self, selector: str, relation: str, context: str) -> Hosted | None:
         """The one model that answers; None if those that fit were built for other contexts.
 
-        A single candidate answers whatever the context (and may say OUT_OF_DISTRIBUTION itself).
+        A single candidate answers whatever the context (and may say OUT_OF_DISTRIBUTION itself). Of
+        several those that list the context go first, then those that look at none, then those that
+        pool.
 
         Raises:
             Conflict: several fit and nothing says which.
@@ -87,7 +89,8 @@ class ServedModels:
         if len(fit) > 1:
             wanted = canonical_context(context)
             exact = [model for model in fit if wanted in model.spec.contexts]
-            fit = exact or [model for model in fit if not model.spec.contexts]
+            blind = [model for model in fit if not model.spec.contexts]
+            fit = exact or blind or [model for model in fit if model.spec.pools]
         if len(fit) > 1:
             raise Conflict(
                 f"models {', '.join(model.name for model in fit)} all answer {relation!r} in "

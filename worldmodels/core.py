@@ -37,7 +37,7 @@ RELATIONS: Final[Mapping[str, str]] = {
 
 
 class Status(enum.IntEnum):
-    """What became of one query. Only ``OK`` carries a probability."""
+    """What became of one query. Those of ``ANSWERED`` carry a probability, no other does."""
 
     OK = 0
     UNKNOWN_GENE = 1
@@ -52,6 +52,18 @@ class Status(enum.IntEnum):
     """The model declines: its probability is inside the dead zone."""
     MODEL_ERROR = 6
     """The model failed. Given by the service, never by a model itself."""
+    POOLED = 7
+    """Answered by a model pooled over cell lines, since this line is none of its contexts; carries
+    a probability."""
+
+
+ANSWERED: Final = frozenset({Status.OK, Status.POOLED})
+"""The statuses that carry a probability."""
+
+
+def answered(status: Codes) -> NDArray[np.bool_]:
+    """Which rows carry a probability. Shape (n,), of ``Status`` codes of shape (n,)."""
+    return np.asarray((status == Status.OK) | (status == Status.POOLED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +109,8 @@ class Verdicts:
 
     Attributes:
         p: calibrated probability of "yes", in [0, 1], rounded to ``DECIMALS``; finite exactly
-            where ``status`` is ``OK`` and NaN elsewhere, so that a reader who forgets the status
-            column cannot take "don't know" for a score.
+            where ``status`` is one of ``ANSWERED`` and NaN elsewhere, so that a reader who forgets
+            the status column cannot take "don't know" for a score.
         status: ``Status`` codes.
         p0: what a guess that is blind to the subject would say (the mean of p over subjects for
             the same object, context and relation); None for a model that has none.
@@ -128,6 +140,9 @@ class ModelSpec:
     relations: tuple[str, ...]
     contexts: tuple[str, ...] = ()
     """Canonical contexts the model was built for; empty: the model does not look at the context."""
+    pools: bool = False
+    """Whether contexts that are none of ``contexts``, ``""`` included, are answered with
+    ``Status.POOLED``; otherwise they are OUT_OF_DISTRIBUTION."""
     vocabulary: int = 0
     """Number of genes (or other entities) the model knows."""
     licence: str = "unknown"

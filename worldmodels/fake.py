@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 
 from worldmodels.core import (
+    ANSWERED,
     RELATIONS,
     ModelFault,
     ModelSpec,
@@ -38,6 +39,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     "unknown": "genes with this prefix are UNKNOWN_GENE",
     "relations": "comma-separated; all of them if not given",
     "contexts": "comma-separated cell lines; any if not given",
+    "pools": "true: other cell lines than contexts are POOLED",
     "local": "false: claim to do network I/O",
     "version": "what to call this version",
 }
@@ -86,7 +88,7 @@ class FakeModel:
             if self._poison in names:
                 raise RuntimeError(f"the fake model was asked for its poison {self._poison!r}")
             short |= self._short in names
-            if status[row] == Status.OK and self._nan not in names:
+            if status[row] in ANSWERED and self._nan not in names:
                 where = canonical_context(context) if self.spec.contexts or context else ""
                 figures[:, row] = _draw(queries.relation, *names, where)
         p, p0, uncertainty, raw = quantise(figures[:, : len(queries) - short])
@@ -101,11 +103,12 @@ class FakeModel:
 
     def _resolve(self, subject: str, object_: str, context: str) -> tuple[tuple[str, str], Status]:
         (a, of_a), (b, of_b) = self._genes.resolve(subject), self._genes.resolve(object_)
-        if self.spec.contexts and canonical_context(context) not in self.spec.contexts:
+        known = not self.spec.contexts or canonical_context(context) in self.spec.contexts
+        if not known and not self.spec.pools:
             return (a, b), Status.OUT_OF_DISTRIBUTION
         if self._unknown and (a.startswith(self._unknown) or b.startswith(self._unknown)):
             return (a, b), Status.UNKNOWN_GENE
-        return (a, b), max(of_a, of_b)
+        return (a, b), max(of_a, of_b) or (Status.OK if known else Status.POOLED)
 
 
 def _draw(relation: str, subject: str, object_: str, context: str) -> tuple[float, ...]:
@@ -150,6 +153,7 @@ def _spec(source: Source, options: Mapping[str, str], genes: GeneResolver) -> Mo
         digest=f"sha256:{digest}",
         relations=relations,
         contexts=tuple(dict.fromkeys(filter(None, contexts))),
+        pools=options.get("pools", "false").lower() == "true",
         vocabulary=genes.size,
         licence="Apache-2.0",
         training="none: figures are drawn from a hash of the question",

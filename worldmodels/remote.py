@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from worldmodels.core import Floats, ModelFault, ModelSpec, Queries, Status, Verdicts
+from worldmodels.core import Floats, ModelFault, ModelSpec, Queries, Status, Verdicts, answered
 from worldmodels.genes import GeneResolver
 from worldmodels.registry import Source
 
@@ -114,8 +114,8 @@ class RemoteModel:
         pairs = [(a, b) for a in WELL_KNOWN for b in WELL_KNOWN if a != b]
         subjects, objects = zip(*pairs, strict=True)
         asked = Queries(relation, subjects, objects, [context] * len(pairs))
-        answered = np.flatnonzero(self.predict(asked).status == Status.OK).tolist()
-        rows = answered or list(range(len(pairs)))
+        known = np.flatnonzero(answered(self.predict(asked).status)).tolist()
+        rows = known or list(range(len(pairs)))
         return asked.take([rows[i % len(rows)] for i in range(n)])
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class RemoteModel:
             )
         if (status > _KNOWN_STATUS).any():
             raise ModelFault(f"{self._where()} answered a status that this version does not know")
-        ok = status == Status.OK
+        ok = answered(status)
         if not (np.isfinite(p) == ok).all() or ((p[ok] < 0) | (p[ok] > 1)).any():
             raise ModelFault(f"{self._where()} answered a p that is no probability")
         return Verdicts(
@@ -324,6 +324,7 @@ def _spec(name: str, url: str, remote: pb.Model) -> ModelSpec:
         digest=f"sha256:{digest}",
         relations=tuple(remote.relations),
         contexts=tuple(remote.contexts),
+        pools=remote.pools,
         vocabulary=remote.vocabulary,
         licence=remote.licence,
         training=f"{remote.training} (served by {url} as {remote.name!r}, {remote.family})",

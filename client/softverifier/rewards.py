@@ -70,7 +70,8 @@ class Prediction:
     """A world model's answers, in columns of the length that was asked.
 
     Attributes:
-        p: calibrated probability of "yes", None where ``status`` is not ``OK``.
+        p: calibrated probability of "yes", None but where ``status`` is ``OK`` or
+            ``POOLED`` (answered by a model pooled over cell lines).
         status: names of the server's statuses (``OK``, ``UNKNOWN_GENE`` …).
         p0: baseline that is blind to the subject; None if the model has none.
         uncertainty: standard deviation of p; None if the model states none.

@@ -271,6 +271,7 @@ def model_of(model: models_pb.Model) -> dict[str, Any]:
         **{name: getattr(model, name) for name in texts},
         "relations": list(model.relations),
         "contexts": list(model.contexts),
+        "pools": model.pools,
         "vocabulary": model.vocabulary,
         "card": model.card or None,
         "metrics": dict(model.metrics),

@@ -47,7 +47,7 @@ _ERRORS: Final = Console(stderr=True)
 
 
 class Opinions(NamedTuple):
-    """A model's answers to all rows; ``p`` is None where the status is not OK."""
+    """A model's answers to all rows; ``p`` is None but where it is OK or POOLED."""
 
     p: list[float | None]
     status: list[str]

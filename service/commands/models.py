@@ -39,7 +39,7 @@ def models(
             spec.version,
             spec.digest[:19] + "…",
             "\n".join(spec.relations),
-            ", ".join(spec.contexts) or "any",
+            ", ".join(spec.contexts) + " or pooled" * spec.pools or "any",
             f"{spec.vocabulary:,}\n{spec.genes}",
             f"{hosted.cost_s * 1e6:.2f}",
         )

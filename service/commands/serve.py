@@ -104,7 +104,7 @@ def _banner(service: app.Service, http_port: int, grpc_port: int) -> None:
     for model in pipeline.models:
         spec = model.spec
         known = f"{spec.vocabulary:,} genes" if spec.vocabulary else "any gene"
-        contexts = ", ".join(spec.contexts) or "any context"
+        contexts = ", ".join(spec.contexts) + ", others pooled" * spec.pools or "any context"
         answers = ", ".join(spec.relations)
         print(f"  model   {spec.name} ({spec.family}): {answers}; {known}; {contexts}")
     for profile, request in example_requests(service):

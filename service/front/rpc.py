@@ -184,6 +184,7 @@ class WorldModels:
                     digest=m.spec.digest,
                     relations=m.spec.relations,
                     contexts=m.spec.contexts,
+                    pools=m.spec.pools,
                     vocabulary=m.spec.vocabulary,
                     licence=m.spec.licence,
                     training=m.spec.training,

@@ -94,7 +94,7 @@ class ScoreResponse(msgspec.Struct, frozen=True):
 
 
 class PredictResponse(msgspec.Struct, frozen=True):
-    """Answer of ``POST /v1/predict``; figures are null where the status is not OK."""
+    """Answer of ``POST /v1/predict``; figures are null but where it is OK or POOLED."""
 
     p: list[float | None]
     p0: list[float | None] | None

@@ -21,6 +21,8 @@ class Reason(enum.StrEnum):
     """Why an item or a component has the status it has."""
 
     OK = "OK"
+    POOLED = "POOLED"
+    """Of a component: answered by a model pooled over cell lines; it has a score as with OK."""
     # the completion's doing: status "invalid", the profile's floor
     NO_ANSWER = "NO_ANSWER"
     SEVERAL_ANSWERS = "SEVERAL_ANSWERS"
@@ -81,7 +83,7 @@ ItemStatus = Literal["ok", "invalid", "abstain", "error"]
 
 def status_of(reason: Reason) -> ItemStatus:
     """The item status that a reason stands for (rewards.md's table of statuses)."""
-    if reason is Reason.OK:
+    if reason in (Reason.OK, Reason.POOLED):
         return "ok"
     if reason in INVALID:
         return "invalid"
@@ -188,7 +190,7 @@ class Query(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """One world model's answer to one query. Figures are None unless ``status`` is OK."""
+    """One world model's answer to one query. Figures are None unless ``status`` is ``ANSWERED``."""
 
     status: Status
     p: float | None = None

@@ -22,6 +22,7 @@ from worldmodels.core import (
     Status,
     Verdicts,
     WorldModel,
+    answered,
     canonical_context,
     quantise,
 )
@@ -92,7 +93,7 @@ def _hold(found: Verdicts, rows: int) -> None:
     assert found.status.shape == (rows,)
     assert found.status.dtype == np.uint8
     assert set(found.status.tolist()) <= set(Status) - {Status.MODEL_ERROR}
-    answered = found.status == Status.OK
+    known = answered(found.status)
     for name in COLUMNS:
         column = getattr(found, name)
         if column is None:
@@ -100,10 +101,10 @@ def _hold(found: Verdicts, rows: int) -> None:
             continue
         assert column.shape == (rows,)
         assert column.dtype == np.float64
-        np.testing.assert_array_equal(np.isfinite(column), answered, err_msg=name)
-        known = column[answered]
-        assert ((known >= 0) & (known <= (0.5 if name == "uncertainty" else 1))).all(), name
-        np.testing.assert_array_equal(known, quantise(known), err_msg=f"{name} is not rounded")
+        np.testing.assert_array_equal(np.isfinite(column), known, err_msg=name)
+        said = column[known]
+        assert ((said >= 0) & (said <= (0.5 if name == "uncertainty" else 1))).all(), name
+        np.testing.assert_array_equal(said, quantise(said), err_msg=f"{name} is not rounded")
 
 
 def _mixed(model: WorldModel, rows: int) -> Queries:
@@ -251,8 +252,10 @@ def test_it_keeps_to_its_contexts(model: WorldModel) -> None:
     asked = model.examples(1)
     for context in ("", "moon-cell-7", "x" * 10_000, "\ud800"):
         found = model.predict(Queries(asked.relation, asked.subjects, asked.objects, [context]))
+        _hold(found, 1)
         if model.spec.contexts:
-            assert found.status.tolist() == [Status.OUT_OF_DISTRIBUTION]
+            other = Status.POOLED if model.spec.pools else Status.OUT_OF_DISTRIBUTION
+            assert found.status.tolist() == [other]
         else:
             assert found.p.tolist() == model.predict(asked).p.tolist()
 

@@ -25,9 +25,10 @@ from service.cache import (
 from service.errors import StartupFault
 from service.metrics import Metrics
 from service.settings import Cache
+from worldmodels.core import ANSWERED, Status
 
 KEY = Key("sha256:a|symbols", "perturbation.de", "AARS1", "CALR", "k562")
-ROW = Row(0.123457, None, 0.04, 0.5)
+ROW = Row(Status.OK, 0.123457, None, 0.04, 0.5)
 
 
 def tier(url: str, metrics: Metrics | None = None, **settings: object) -> RedisTier:
@@ -37,15 +38,24 @@ def tier(url: str, metrics: Metrics | None = None, **settings: object) -> RedisT
 figure = st.none() | st.floats(0, 1)
 
 
-@given(st.builds(Row, st.floats(0, 1), figure, figure, figure))
+@given(st.builds(Row, st.sampled_from(sorted(ANSWERED)), st.floats(0, 1), figure, figure, figure))
 def test_a_row_survives_redis_to_the_last_bit(row: Row) -> None:
     assert unpack(pack(row)) == row
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"x" * 31, b"x" * 33, pack(Row(math.nan, None, None, None)), pack(Row(2.0, 0, 0, 0))],
-    ids=["empty", "short", "long", "nan", "beyond 1"],
+    [
+        b"",
+        pack(ROW)[:-1],
+        pack(ROW) + b"x",
+        pack(ROW)[1:],
+        pack(ROW._replace(p=math.nan)),
+        pack(ROW._replace(p=2.0)),
+        pack(ROW._replace(status=Status.UNMEASURED)),
+        b"\xff" + pack(ROW)[1:],
+    ],
+    ids=["empty", "short", "long", "no status", "nan", "beyond 1", "no answer", "unknown status"],
 )
 def test_a_damaged_value_is_a_miss(data: bytes) -> None:
     assert unpack(data) is None

@@ -15,6 +15,7 @@ class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OUT_OF_DISTRIBUTION: _ClassVar[Status]
     LOW_CONFIDENCE: _ClassVar[Status]
     MODEL_ERROR: _ClassVar[Status]
+    POOLED: _ClassVar[Status]
 OK: Status
 UNKNOWN_GENE: Status
 AMBIGUOUS_GENE: Status
@@ -22,6 +23,7 @@ UNMEASURED: Status
 OUT_OF_DISTRIBUTION: Status
 LOW_CONFIDENCE: Status
 MODEL_ERROR: Status
+POOLED: Status
 
 class PredictRequest(_message.Message):
     __slots__ = ("model", "relation", "names", "subjects", "objects", "context", "contexts", "deadline_ms")
@@ -76,7 +78,7 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "family", "version", "digest", "relations", "contexts", "vocabulary", "licence", "training", "calibration", "genes", "card", "metrics", "cost_s")
+    __slots__ = ("name", "family", "version", "digest", "relations", "contexts", "vocabulary", "licence", "training", "calibration", "genes", "card", "metrics", "cost_s", "pools")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +100,7 @@ class Model(_message.Message):
     CARD_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
     COST_S_FIELD_NUMBER: _ClassVar[int]
+    POOLS_FIELD_NUMBER: _ClassVar[int]
     name: str
     family: str
     version: str
@@ -112,4 +115,5 @@ class Model(_message.Message):
     card: str
     metrics: _containers.ScalarMap[str, float]
     cost_s: float
-    def __init__(self, name: _Optional[str] = ..., family: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., relations: _Optional[_Iterable[str]] = ..., contexts: _Optional[_Iterable[str]] = ..., vocabulary: _Optional[int] = ..., licence: _Optional[str] = ..., training: _Optional[str] = ..., calibration: _Optional[str] = ..., genes: _Optional[str] = ..., card: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., cost_s: _Optional[float] = ...) -> None: ...
+    pools: bool
+    def __init__(self, name: _Optional[str] = ..., family: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., relations: _Optional[_Iterable[str]] = ..., contexts: _Optional[_Iterable[str]] = ..., vocabulary: _Optional[int] = ..., licence: _Optional[str] = ..., training: _Optional[str] = ..., calibration: _Optional[str] = ..., genes: _Optional[str] = ..., card: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., cost_s: _Optional[float] = ..., pools: bool = ...) -> None: ...

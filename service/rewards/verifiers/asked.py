@@ -38,6 +38,7 @@ from service.rewards.proper import expected
 from service.rewards.truth import confidences, hard_label, truth_fault
 from service.rewards.verifiers.judge import Fault, Judge
 from service.rewards.vocabulary import vocabulary_of
+from worldmodels.core import ANSWERED
 
 
 class AskedOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,7 +153,8 @@ class AskedJudge(Judge):
             made.model, made.version, made.digest = spec.name, spec.version, spec.digest
         if verdict.status != 0 or verdict.reason is not None:
             made.status = (verdict.reason or REASON_OF_STATUS[verdict.status]).value
-            return made
+            if verdict.status not in ANSWERED or verdict.reason is not None:
+                return made
         p = verdict.p
         if p is None or not 0.0 <= p <= 1.0:
             made.status = Reason.MODEL_ERROR.value
