@@ -35,6 +35,8 @@ class Calibration(StrEnum):
 
     PLATT = "platt"
     ISOTONIC = "isotonic"
+    BETA = "beta"
+    TEMPERATURE = "temperature"
     NONE = "none"
 
 

@@ -107,7 +107,7 @@ def describe(
         contexts=contexts,
         licence=licence,
         training=training,
-        calibration=fitted.calibrator.to_dict(),
+        calibration={**fitted.calibrator.to_dict(), **fitted.judged.to_dict()},
         metrics=fitted.figures,
         options={
             "seed": settings.seed,

@@ -113,6 +113,8 @@ class Fitted:
 
     network: Network
     calibrator: Calibrator
+    judged: calibration.Report
+    """How far the calibrated p can be believed on the fold that is for the figures."""
     figures: dict[str, float]
     pairs: Pairs
     train: NDArray[np.bool_]
@@ -167,7 +169,10 @@ def fit(
     figures = metrics.figures(
         pairs.readouts()[report], pairs.labels[report], p[report], raw[report]
     )
-    return Fitted(network, calibrator, figures, pairs, train)
+    judged = calibration.report(
+        raw[report], p[report], pairs.labels[report], "rows of perturbations held out for figures"
+    )
+    return Fitted(network, calibrator, judged, figures, pairs, train)
 
 
 def _folds(pairs: Pairs, seed: int) -> tuple[NDArray[np.bool_], ...]:
