@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from service.audit import Audit
 from service.batcher import Hosted
 from service.cache import Memory, RedisTier
 from service.errors import StartupFault
@@ -51,6 +52,8 @@ class Service:
         """Start model threads, measure the Redis trip, warm the workshop. Needs a running loop."""
         for model in self.pipeline.models:
             model.start()
+        if self.pipeline.audit is not None:
+            self.pipeline.audit.start()
         if self.redis is not None:
             await self.redis.warm()
             if self.redis.trip_s is None:
@@ -71,7 +74,7 @@ class Service:
         log.info("Redis is there", url=redis.url)
 
     async def stop(self) -> None:
-        """Stop model threads and the processes of the workshop, finish writes."""
+        """Stop model threads and the processes of the workshop, finish writes, the log's last."""
         for task in self.tasks:
             task.cancel()
         await self.pipeline.workshop.stop()
@@ -79,6 +82,8 @@ class Service:
             await model.stop()
         if self.redis is not None:
             await self.redis.close()
+        if self.pipeline.audit is not None:
+            await asyncio.to_thread(self.pipeline.audit.stop)
 
 
 def build(
@@ -86,6 +91,7 @@ def build(
     report: Callable[[str], None] = lambda _: None,
     *,
     shared: Path | None = None,
+    audited: bool = False,
 ) -> Service:
     """Load everything that the settings name. Blocking; call it before a loop runs.
 
@@ -93,6 +99,8 @@ def build(
         settings: validated settings.
         report: called with one line per step.
         shared: folder for the metrics of sibling workers.
+        audited: keep the audit log that the settings name. For what answers requests; whoever
+            scores in process keeps the rewards anyway.
 
     Raises:
         StartupFault: a gene table, ontology, model, profile or setting is at fault; says what to
@@ -125,6 +133,7 @@ def build(
         inquiry=inquiry,
         workshop=Workshop(settings.work, metrics),
         limits=settings.limits,
+        audit=Audit(settings.audit, metrics) if audited and settings.audit.path else None,
     )
     return Service(settings, pipeline, redis)
 

@@ -99,6 +99,12 @@ class Metrics:
             ("cause",),
         )
         self._work_depth = Series("gauge", "work_depth", "Computations that wait")
+        self._audit = Series(
+            "counter",
+            "audit_lines",
+            "Items for the audit log: written, lost (queue full), failed (disk)",
+            ("outcome",),
+        )
         every = [one for one in vars(self).values() if isinstance(one, Series)]
         self._exposition = Exposition(every, shared)
         self.save = self._exposition.save
@@ -176,6 +182,10 @@ class Metrics:
     def work_depth(self, depth: int) -> None:
         """Set the number of computations that wait."""
         self._work_depth.set((), depth)
+
+    def audit(self, outcome: str, items: int) -> None:
+        """Count items for the audit log: written, lost, failed."""
+        self._audit.add((outcome,), items)
 
     def redis(self, event: str) -> None:
         """Count a Redis event: failure, opened, closed, dropped_write."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Final
 
+from service.audit import Audit
 from service.batcher import Hosted
 from service.columns import verdicts_of
 from service.errors import Conflict, DeadlineExceeded, NotFound, TooLarge, nearest
@@ -37,6 +38,7 @@ class Pipeline:
         profiles: recipes by name.
         inquiry: what asks the served models.
         workshop: what carries out work.
+        audit: where what was scored is logged; None: nowhere.
     """
 
     def __init__(
@@ -46,10 +48,12 @@ class Pipeline:
         inquiry: Inquiry,
         workshop: Workshop,
         limits: Limits,
+        audit: Audit | None = None,
     ):
         self.profiles = profiles
         self.workshop = workshop
         self.limits = limits
+        self.audit = audit
         self.drained = asyncio.Event()
         self._inquiry = inquiry
         self._available: dict[str, Profile] = {}
@@ -149,6 +153,22 @@ class Pipeline:
                     "[profiles.models]",
                     field="profile",
                 )
+        self._require_cards(profile)
+
+    def _require_cards(self, profile: Profile) -> None:
+        """A profile that answers what cards prove is not served as if it answered everything."""
+        for part in profile.composition.parts:
+            for selector, relation in part.judge.selectors if part.judge.carded else ():
+                fit = self.models.candidates(selector, relation)
+                if not any(model.spec.reliability.get(relation) for model in fit):
+                    names = ", ".join(model.name for model in fit)
+                    raise NotFound(
+                        f"profile {profile.name!r} answers only the share of questions (coverage) "
+                        f"that a model's card proves reliable, and {names} has no card that says "
+                        f"so of {relation!r}; make one from held-out rows with soft-verifier card "
+                        "MODEL --data FILE",
+                        field="profile",
+                    )
 
     async def score(
         self,
@@ -157,14 +177,18 @@ class Pipeline:
         *,
         context: RunContext = NO_CONTEXT,
         deadline: float,
+        request_id: str = "",
+        sizes: Sequence[int] = (),
     ) -> tuple[Profile, list[Result]]:
         """Rewards for items, same order and length.
 
         Args:
             profile_name: recipe, possibly pinned.
             items: completions with their tasks; unreadable ones as ``BadItem``.
-            context: labels for metrics.
+            context: labels for metrics and the audit log.
             deadline: ``time.monotonic`` moment; rows not answered by then are DEADLINE errors.
+            request_id: the caller's name of the request, for the audit log.
+            sizes: items of each request where several are judged together, for the audit log.
 
         Raises:
             NotFound, Conflict: the profile. TooLarge: a completion over the server's limit.
@@ -204,6 +228,8 @@ class Pipeline:
         self._refuse_all_late(results, bool(verdicts or found))
         metrics.stage("compose", perf_counter() - decided)
         metrics.results(profile.name, context.run, splits_of(items, context), results)
+        if self.audit is not None:
+            self.audit.record(profile, context, items, results, request_id, sizes)
         return profile, results
 
     async def _carry_out(

@@ -125,7 +125,7 @@ def run(
     listen(
         settings.server.host, settings.server.grpc_port, shared=shared is not None, what="grpc_port"
     ).close()
-    service = build(settings, lambda line: log.info(line), shared=shared)
+    service = build(settings, lambda line: log.info(line), shared=shared, audited=True)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         code = runner.run(_serve(service, http_socket, banner, shared=shared is not None))
     if any(model.busy for model in service.pipeline.models):

@@ -188,6 +188,19 @@ class Telemetry(Section):
     """Distinct `context.run` values kept as metric labels; later ones count as `other`."""
 
 
+class Audit(Section):
+    """The log of what was scored, for whom, and what it earned; one JSON object a line."""
+
+    path: Path | None = None
+    """JSONL file that all workers append to; none: nothing is logged."""
+    completions: bool = False
+    """Write the completions too. Without, only a digest of each."""
+    max_mb: int = Field(256, ge=1)
+    """Megabytes after which the file is set aside (audit-000001.jsonl) and begun anew."""
+    queue_mb: int = Field(64, ge=1)
+    """Megabytes that may wait to be written, of each worker; beyond, lines are lost and counted."""
+
+
 class Settings(BaseSettings):
     """All sections."""
 
@@ -207,6 +220,7 @@ class Settings(BaseSettings):
     work: Work = Work()  # type: ignore[call-arg]
     profiles: Profiles = Profiles()
     telemetry: Telemetry = Telemetry()  # type: ignore[call-arg]
+    audit: Audit = Audit()  # type: ignore[call-arg]
 
     @classmethod
     def settings_customise_sources(

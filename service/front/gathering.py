@@ -119,7 +119,11 @@ class Gathering:
         try:
             profile, results = finished(
                 pipeline.score(
-                    name, items, context=context, deadline=pipeline.deadline(deadline_ms)
+                    name,
+                    items,
+                    context=context,
+                    deadline=pipeline.deadline(deadline_ms),
+                    sizes=[len(read.items) for read in group],
                 )
             )
         except Exception as error:  # noqa: BLE001 - each request meets its own fault alone

@@ -57,6 +57,7 @@ class Rewards:
             items,
             context=_labels(request),
             deadline=pipeline.deadline(_soonest(request.deadline_ms, remaining)),
+            request_id=request.request_id,
         )
         decided = perf_counter()
         response = pb.ScoreResponse(
