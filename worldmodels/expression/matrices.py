@@ -98,13 +98,13 @@ class Columns:
         self._starts = _checked_pointers(indptr, shape[1], len(indices), len(data))
         self.shape = shape
 
-    def genes(self) -> Iterator[Entries]:
-        """Every gene's entries, some genes at a time."""
-        first = 0
-        while first < self.shape[1]:
+    def genes(self, first: int = 0, end: int | None = None) -> Iterator[Entries]:
+        """The entries of the genes first…end−1 (of all), some genes at a time."""
+        end = self.shape[1] if end is None else end
+        while first < end:
             room = int(self._starts[first]) + BLOCK
             last = int(np.searchsorted(self._starts, room, side="right")) - 1
-            last = min(max(last, first + 1), self.shape[1])
+            last = min(max(last, first + 1), end)
             bounds = self._starts[first : last + 1]
             span = slice(int(bounds[0]), int(bounds[-1]))
             cells = _checked_indices(np.asarray(self._indices[span]), self.shape[0])
