@@ -23,6 +23,10 @@ SETTINGS = """
 enabled = false
 [profiles.models]
 starter = "cells"
+screen-de = "pairs"
+screen-de-lift = "pairs"
+screen-dir = "directions"
+screen-dir-lift = "directions"
 [knowledge.go]
 ontology = "go.obo"
 annotations = ["annotations.tsv"]
@@ -32,6 +36,8 @@ ontology = "cl.obo"
 ontology = "mondo.obo"
 [[models]]
 path = "pairs"
+[[models]]
+path = "directions"
 [[models]]
 path = "cells"
 [[models]]
@@ -45,12 +51,13 @@ def complete_server(folder: Path, *options: str) -> ServerProcess:
         (folder / f"{name}.obo").write_text(as_obo(name))
     (folder / "annotations.tsv").write_text(as_table())
     _pairs(folder / "pairs")
+    _pairs(folder / "directions", "perturbation.dir")
     _cells(folder / "cells")
     _effects(folder)
     return ServerProcess(folder, SETTINGS, *options)
 
 
-def _pairs(folder: Path) -> None:
+def _pairs(folder: Path, relation: str = "perturbation.de") -> None:
     """A gene-pair model that has learned its bias alone."""
     n = len(GENES)
     weights = {
@@ -62,10 +69,10 @@ def _pairs(folder: Path) -> None:
         "rows": np.arange(n, dtype="i4"),
     }
     manifest = Manifest(
-        name="pairs",
+        name=folder.name,
         family="pair-mlp",
         version="1",
-        relations=("perturbation.de",),
+        relations=(relation,),
         contexts=("k562",),
         licence="CC0-1.0",
         training="none: says yes to everything",

@@ -8,6 +8,7 @@ HTTP or rewards. Limits: pairwise relations only (a vector relation such as
 
 from __future__ import annotations
 
+import bisect
 import enum
 import functools
 import re
@@ -128,6 +129,33 @@ class Verdicts:
         return len(self.p)
 
 
+@dataclass(frozen=True, slots=True)
+class Reliable:
+    """Which questions of one relation in one context a card proves reliable, at one coverage.
+
+    A question is answered if its lift ℓ = logit p − logit p0 is at most ``below`` or at least
+    ``above`` for its p0. The two differ, so that what is answered is in balance: the mean of p over
+    the answered questions of a band of p0 is that of p0, and a guess that is blind to the
+    perturbation earns nothing by what is left out.
+
+    Attributes:
+        coverage: share of the card's questions that are answered, in (0, 1].
+        edges: ascending values of p0 that separate the bands; n of them.
+        below: the greatest negative lift that is answered, for each of the n + 1 bands.
+        above: the least positive lift that is answered, for each band.
+    """
+
+    coverage: float
+    edges: tuple[float, ...]
+    below: tuple[float, ...]
+    above: tuple[float, ...]
+
+    def answers(self, lift: float, p0: float) -> bool:
+        """Whether a question of this lift is answered."""
+        band = bisect.bisect_right(self.edges, p0)
+        return lift <= self.below[band] or lift >= self.above[band]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """What a model declares of itself; served at ``/v1/models``."""
@@ -156,6 +184,9 @@ class ModelSpec:
     card: str | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Held-out figures that were computed when the model was built."""
+    reliability: Mapping[str, Mapping[str, tuple[Reliable, ...]]] = field(default_factory=dict)
+    """By relation and canonical context what the model's card proves reliable, at each coverage;
+    empty for a model without a card that counts as evidence."""
 
     def check_relation(self, relation: str) -> None:
         """Refuse a question that the model was not built for, rather than answer another one.

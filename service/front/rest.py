@@ -242,6 +242,7 @@ def describe_model(pipeline: Pipeline, name: str) -> dict[str, Any]:
     """A served model as ``/v1/models`` shows it."""
     hosted = pipeline.models.named(name)
     spec = asdict(hosted.spec)
+    del spec["reliability"]  # thresholds for judges; the card says what they come from
     return {**spec, "cost_s": hosted.cost_s, "run": "inline" if hosted.inline else "thread"}
 
 

@@ -40,12 +40,16 @@ class Reason(enum.StrEnum):
     NO_KEYWORDS = "NO_KEYWORDS"
     NO_ANNOTATION = "NO_ANNOTATION"
     """The annotation table says nothing of the gene, or nothing in the aspect asked for."""
+    NO_CARD = "NO_CARD"
+    """The profile answers what a model's card proves reliable, and no card says so of this."""
     # the request's or the service's doing: status "error", null
     BAD_ITEM = "BAD_ITEM"
     TASK_MISMATCH = "TASK_MISMATCH"
     BAD_TRUTH = "BAD_TRUTH"
     NO_RAW_SCORE = "NO_RAW_SCORE"
     """The profile pays the raw score and the model gives none: they do not fit each other."""
+    NO_BASELINE = "NO_BASELINE"
+    """The profile pays for lift and the model states no p0: they do not fit each other."""
     NO_MODEL = "NO_MODEL"
     MODEL_ERROR = "MODEL_ERROR"
     DEADLINE = "DEADLINE"
@@ -68,6 +72,7 @@ ERRORS: Final = frozenset(
         Reason.TASK_MISMATCH,
         Reason.BAD_TRUTH,
         Reason.NO_RAW_SCORE,
+        Reason.NO_BASELINE,
         Reason.NO_MODEL,
         Reason.MODEL_ERROR,
         Reason.DEADLINE,

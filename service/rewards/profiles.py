@@ -306,6 +306,10 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
 def _digest(name: str, recipe: Recipe) -> str:
     plain = {"name": name, "semantics": SEMANTICS, **_plain(recipe)}
     del plain["description"], plain["compose"]["range"]  # neither decides a reward
+    for entry, options in zip(plain["component"], recipe.options, strict=True):
+        for key, default in getattr(options, "LATER", {}).items():
+            if getattr(options, key) == default:
+                del entry[key]
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 

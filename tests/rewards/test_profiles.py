@@ -37,7 +37,8 @@ PROMISED = {
     "rbio-tf+go+mlp+exp", "owkinzero-choice", "owkinzero-binary", "chem-property",
     "chem-representation", "chem-design", "ether0", "bioreason-kegg", "bioreason-vep",
     "bioreason-pro-go", "posttrain-dna", "posttrain-rna", "posttrain-protein", "pertmind",
-    "cell-o1", "litmus", "assaybench", "starter",
+    "cell-o1", "litmus", "assaybench", "starter", "screen-de", "screen-de-lift", "screen-dir",
+    "screen-dir-lift",
 }  # fmt: skip
 
 

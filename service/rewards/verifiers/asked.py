@@ -5,10 +5,16 @@ With p = P(positive class) ("yes", or "up" for directions), the score is by ``sc
 * ``prob``: p if the answer is the positive class, 1 − p if it is the other (rbio's soft reward);
 * ``raw``: the same with the family's own score before calibration, as rbio's TF reward takes n;
   a model that gives none in [0, 1] is an error that no retry mends (NO_RAW_SCORE);
+* ``lift``: what the answer earns beyond a guess that is blind to the perturbation, 0.5 for nothing
+  beyond it (``service.rewards.lift``); a model that states no p0 is an error too (NO_BASELINE);
 * ``hard``: 1 if the answer is the class that p says, else 0; p = 0.5 says nothing;
 * ``brier``, ``log``: of answers that state a probability (``[extract] states = "probability"``),
   most where they state p itself; see ``proper``. An item is then worth the same whatever p is: that
   p is near 0.5 is what the policy is to say.
+
+Silence, whatever the answer: ``min_gap`` where both answers earn nearly the same, ``dead_zone``
+where the perturbation changes the log-odds by little, ``coverage`` where the model's card does not
+prove it reliable. An item's weight is by ``weight_by``.
 
 The question depends on the task alone. Where the truth of the request is evidence too, it is
 asked first or last by the order of ``evidence``.
@@ -17,10 +23,12 @@ asked first or last by the order of ``evidence``.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
+from service.rewards import lift
 from service.rewards.core import (
     ERRORS,
     REASON_OF_STATUS,
@@ -48,14 +56,26 @@ class AskedOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A served model's name, ``family:NAME``, or ``*`` for any that offers the relation."""
     relation: str | None = None
     """The relation asked; without it the task's own."""
-    score: Literal["prob", "raw", "hard", "brier", "log"] = "prob"
+    score: Literal["prob", "raw", "lift", "hard", "brier", "log"] = "prob"
     min_gap: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.0
-    """Answers whose scores differ by less than this (|2p−1|, or |2n−1| of the raw score n) are
-    LOW_CONFIDENCE."""
+    """Answers whose scores differ by less than this (|2p−1|, |2n−1| of the raw score n, or |2s−1|
+    of the lift's) are LOW_CONFIDENCE."""
     evidence: tuple[Literal["truth", "model"], ...] = ("model",)
     """What is believed, in order; only ``score = "hard"`` may believe the truth."""
     epsilon: Annotated[float, msgspec.Meta(ge=1e-6, le=0.25)] = 0.01
     """Where ``score = "log"`` is clipped: stated certainty beyond it earns and costs no more."""
+    dead_zone: Annotated[float, msgspec.Meta(ge=0.0, le=10.0)] = 0.0
+    """Questions whose |logit p − logit p0| is less than this are LOW_CONFIDENCE."""
+    coverage: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] | None = None
+    """Answer only this share of questions, those that the model's card proves reliable; others are
+    LOW_CONFIDENCE, and NO_CARD where no card says anything."""
+    weight_by: Literal["certainty", "lift", "none"] | None = None
+    """What an item is worth: |2p−1| (|2n−1| of a raw score), the size of the lift in [0, 1], or 1.
+    By default certainty for ``prob`` and ``raw``, none for the others."""
+
+    LATER: ClassVar[Mapping[str, object]] = {"dead_zone": 0.0, "coverage": None, "weight_by": None}
+    """Keys that came after profiles were pinned, with their defaults: a recipe that leaves them out
+    has the digest that it had."""
 
 
 class AskedJudge(Judge):
@@ -70,6 +90,13 @@ class AskedJudge(Judge):
         self.proper = options.score in ("brier", "log")
         self.states = "probability" if self.proper else "label"
         self.gap = 1.0 if self.hard else 0.0 if self.proper else options.min_gap
+        self.carded = options.coverage is not None
+        self.weight_by = options.weight_by or (
+            "certainty" if options.score in ("prob", "raw") else "none"
+        )
+        self.compares = (
+            self.carded or options.dead_zone > 0 or "lift" in (options.score, self.weight_by)
+        )
         _check_selector(options.model)
         self.truth = "hard" if "truth" in options.evidence else None
         if not options.evidence or len(set(options.evidence)) != len(options.evidence):
@@ -124,9 +151,12 @@ class AskedJudge(Judge):
         return component
 
     def certainty(self, component: Component) -> float:
-        """1 for hard verdicts and proper scores; |2p−1| for soft ones, |2n−1| of a raw score n."""
-        if self.hard or self.proper:
+        """By ``weight_by``; 1 where no probability stands behind the score."""
+        if self.weight_by == "none" or component.p is None:
             return 1.0
+        if self.weight_by == "lift":
+            assert component.p0 is not None  # without it there is no score
+            return lift.weight(component.p, component.p0)
         if self.options.score == "raw" and component.score is not None:
             return abs(2.0 * component.score - 1.0)  # n or 1 − n: the same distance from 0.5
         return super().certainty(component)
@@ -164,6 +194,14 @@ class AskedJudge(Judge):
             made.status = Reason.NO_RAW_SCORE.value
             return made
         made.p, made.p0, made.uncertainty = p, verdict.p0, verdict.uncertainty
+        if self.compares:
+            reason = self._compared(item, p, verdict)
+            if reason is not Reason.OK:
+                made.status = reason.value
+                return made
+        if self.options.score == "lift":
+            assert verdict.p0 is not None  # NO_BASELINE
+            believed = lift.earned(p, verdict.p0)
         if abs(2.0 * believed - 1.0) < self.options.min_gap or (self.hard and p == 0.5):
             made.status = Reason.LOW_CONFIDENCE.value
             return made
@@ -177,6 +215,24 @@ class AskedJudge(Judge):
         positive = vocabulary_of(item.task).positive
         made.score = believed if answer.label == positive else 1.0 - believed
         return made
+
+    def _compared(self, item: Item, p: float, verdict: Verdict) -> Reason:
+        """Whether what the perturbation adds is known, large and reliable enough to be paid."""
+        p0 = verdict.p0
+        if p0 is None or not 0.0 <= p0 <= 1.0:
+            return Reason.NO_BASELINE
+        change = lift.change(p, p0)
+        if abs(change) < self.options.dead_zone:
+            return Reason.LOW_CONFIDENCE
+        if self.options.coverage is None:
+            return Reason.OK
+        question = self.question(item)
+        proven = lift.proven(
+            verdict.model, question.relation, question.context, self.options.coverage
+        )
+        if proven is None:
+            return Reason.NO_CARD
+        return Reason.OK if proven.answers(change, p0) else Reason.LOW_CONFIDENCE
 
 
 def _check_selector(model: str) -> None:

@@ -35,6 +35,7 @@ class Judge(ABC):
         lacks: what the server must be given before this judge can work, each with what to do;
             empty where nothing is missing.
         works: whether it may ask for ``work``.
+        carded: whether it answers only what the card of the model asked proves reliable.
         states: what an answer must state for it, its class or the probability of the positive
             class (``[extract] states``); None: either.
     """
@@ -44,6 +45,7 @@ class Judge(ABC):
     textual: ClassVar[bool] = False
     truth: Literal["soft", "hard"] | None = None
     works: ClassVar[bool] = False
+    carded: bool = False
 
     def __init__(self, name: str, weight: float, options: msgspec.Struct, library: Library):
         self.name = name
