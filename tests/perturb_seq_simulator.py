@@ -75,7 +75,7 @@ def simulate(
     """Draw a screen.
 
     Args:
-        genes: named ``G0`` …, ``SINK`` not counted; the first ``perturbed`` of them are knocked down.
+        genes: named ``G0`` …, ``SINK`` not counted; the first ``perturbed`` are knocked down.
         perturbed: number of perturbations.
         cells: of each perturbation.
         controls: control cells.

@@ -99,7 +99,7 @@ def effects(screen: Screen, advance: Callable[[float], None] = lambda _: None) -
 
 
 def rank_sum(values: Single, group: Groups, sizes: NDArray[np.int64]) -> Floats:
-    """z of each group's rank sum against group 0, of one readout.
+    """Score z of each group's rank sum against group 0, of one readout.
 
     Args:
         values: shape (n,), those above zero; every other cell of a group counts as zero.
@@ -124,7 +124,9 @@ def rank_sum(values: Single, group: Groups, sizes: NDArray[np.int64]) -> Floats:
     variance = n * m / 12 * (total + 1 - ties[1:] / (total * (total - 1)))
     spread = np.sqrt(np.maximum(variance, 0))
     shift = won[1:] - n * m / 2
-    return np.divide(shift, spread, out=np.zeros(count - 1), where=variance > 1e-9 * n * m)
+    z = np.zeros(count - 1)
+    np.divide(shift, spread, out=z, where=variance > 1e-9 * n * m)
+    return z
 
 
 def _runs(values: Single, group: Groups) -> tuple[Groups, Single, NDArray[np.int64]]:
@@ -145,8 +147,10 @@ def _runs(values: Single, group: Groups) -> tuple[Groups, Single, NDArray[np.int
 
 
 def _control_ties(control: Single) -> float:
-    ends = np.flatnonzero(np.append(control[1:] != control[:-1], True)) if len(control) else []
-    return float(_cubes(np.diff(np.append(-1, ends))).sum())
+    if not len(control):
+        return 0.0
+    ends = np.flatnonzero(np.append(control[1:] != control[:-1], True))
+    return float(_cubes(np.diff(ends, prepend=-1)).sum())
 
 
 def _cubes(count: NDArray[np.integer]) -> Floats:
@@ -168,7 +172,7 @@ def _fold_change(mean: Floats) -> Floats:
 
 
 def benjamini_hochberg(p: Floats) -> Floats:
-    """q of each p among those of its row (Benjamini & Hochberg 1995); same shape (rows, tests)."""
+    """The q of each p among those of its row (Benjamini & Hochberg 1995); same shape (rows, tests)."""
     q = np.empty_like(p)
     tests = p.shape[1]
     for row, values in enumerate(p):

@@ -9,6 +9,7 @@ a cell line), no multiplets beyond the labels.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -187,9 +188,8 @@ def _matrix_of(annotated: Annotated, choice: Choice) -> str:
 
 
 def _refuse_duplicates(where: str, genes: list[str]) -> None:
-    seen: set[str] = set()
-    twice = sorted({name for name in genes if name and (name in seen or seen.add(name))})
-    if twice:
+    times = Counter(name for name in genes if name)
+    if twice := sorted(name for name, count in times.items() if count > 1):
         shown = ", ".join(twice[:SHOWN]) + (", …" if len(twice) > SHOWN else "")
         raise ModelFault(
             f"{where}: {len(twice):,} gene names occur more than once ({shown}); keep one column "
