@@ -2,9 +2,9 @@
 
 Rows are (perturbation, readout, cell line) with a label 0/1, or with effect and q from which the
 label follows. Columns go by many names in the field (``SYNONYMS``); two of one meaning are refused.
-Where a table has a split
-column, only its training rows are read. Limits: one row per pair and cell line; rows that repeat
-with one label count once, rows that contradict each other are refused.
+Where a table has a split column, only its training rows are read, unless others are asked for.
+Limits: one row per pair and cell line; rows that repeat with one label count once, rows that
+contradict each other are refused.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
 """Our name of a column → the names that tables give it. A column ``target`` is the readout or the
 perturbation, whichever has no other column."""
 TRAIN: Final = "train"
+HELD_OUT: Final = "held-out"
+"""As ``split``: every row that is not ``TRAIN`` where a table has such rows, else all of it."""
+EVERY: Final = "all"
+"""As ``split``: every row, whatever its split."""
 _LINE_OF_FILE: Final = re.compile(r"(.+?)[-_.](?:de|dir)(?![0-9A-Za-z])", re.IGNORECASE)
 
 
@@ -56,6 +60,8 @@ class EffectTable:
     effects: NDArray[np.float64] | None
     q: NDArray[np.float64] | None
     source: str
+    splits: tuple[str, ...] = ()
+    """The splits that the rows are of, sorted; none where no table has a split column."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -70,6 +76,7 @@ class EffectTable:
             None if self.effects is None else self.effects[rows],
             None if self.q is None else self.q[rows],
             self.source,
+            self.splits,
         )
 
 
@@ -80,6 +87,7 @@ def read(
     cell_line: str | None = None,
     any_cell_line: bool = False,
     alpha: float = 0.05,
+    split: str = TRAIN,
 ) -> EffectTable:
     """Read and join tables.
 
@@ -90,6 +98,8 @@ def read(
         any_cell_line: tables may leave the cell line open; what they say of it still counts, since
             lines may differ over one pair.
         alpha: where there is no label column, a row is a change if q < alpha.
+        split: which rows of tables that have a split column: of that name, ``HELD_OUT`` or
+            ``EVERY``.
 
     Raises:
         ModelFault: unreadable, without the columns, labels other than 0/1, empty, contradictory.
@@ -98,7 +108,7 @@ def read(
 
     if not paths:
         raise ModelFault("no table given; name at least one file")
-    parts = [_part(Path(path), relation, cell_line, any_cell_line, alpha) for path in paths]
+    parts = [_part(Path(path), relation, cell_line, any_cell_line, alpha, split) for path in paths]
     table = pandas.concat(parts, ignore_index=True)
     key = ["perturbation", "readout", "context"]
     _refuse_contradictions(table, key)
@@ -111,19 +121,20 @@ def read(
         table["effect"].to_numpy(np.float64) if "effect" in table else None,
         table["q"].to_numpy(np.float64) if "q" in table else None,
         ", ".join(Path(path).name for path in paths),
+        tuple(sorted(set(table["split"].dropna()))) if "split" in table else (),
     )
 
 
 def _part(
-    path: Path, relation: str, cell_line: str | None, any_cell_line: bool, alpha: float
+    path: Path, relation: str, cell_line: str | None, any_cell_line: bool, alpha: float, split: str
 ) -> Frame:
     _refuse_directions(path, relation)
     raw = _load(path)
     table = raw.rename(columns=_columns(path, list(raw.columns)))
     if "split" in table:
-        table = table[table["split"].astype(str) == TRAIN]
+        table = _of_split(path, table, split)
     if table.empty:
-        raise ModelFault(f"{path}: holds no {'training ' if 'split' in table else ''}row")
+        raise ModelFault(f"{path}: holds no row")
     clean = {name: table[name].astype(str).str.strip() for name in ("perturbation", "readout")}
     for column, values in clean.items():
         _refuse(path, table, column, values == "", "a gene name")
@@ -134,8 +145,23 @@ def _part(
     if table.empty:
         raise ModelFault(f"{path}: no row has {_opinion(relation, alpha)}; check its columns")
     table["context"] = _cell_lines(path, table, cell_line, any_cell_line)
-    known = ("perturbation", "readout", "context", "label", "effect", "q")
+    known = ("perturbation", "readout", "context", "label", "effect", "q", "split")
     return table[[column for column in known if column in table]]
+
+
+def _of_split(path: Path, table: Frame, split: str) -> Frame:
+    own = table["split"].astype(str).str.strip()
+    table = table.assign(split=own)
+    if split == EVERY or table.empty:
+        return table
+    if split == HELD_OUT:
+        chosen = own != TRAIN
+        return table[chosen] if chosen.any() else table
+    if not (own == split).any():
+        known = ", ".join(sorted(set(own))[:5])
+        wanted = "training row" if split == TRAIN else f"row of split {split!r}"
+        raise ModelFault(f"{path}: holds no {wanted}; its splits are {known}")
+    return table[own == split]
 
 
 def _load(path: Path) -> Frame:

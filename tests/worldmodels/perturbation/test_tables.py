@@ -178,3 +178,41 @@ def test_a_table_of_directions_is_no_table_of_effects(tmp_path):
     file.write_text("pert,gene,label\nA,B,1\n")
     with pytest.raises(ModelFault, match=r"--relation perturbation\.dir"):
         tables.read([file], relation="perturbation.de")
+
+
+SPLIT = "pert,gene,label,split\nA,X,1,train\nA,Y,0,train\nB,X,0,test\nC,X,1,val\n"
+
+
+@pytest.mark.parametrize(
+    ("split", "rows", "splits"),
+    [
+        pytest.param("train", ["A", "A"], ("train",), id="train"),
+        pytest.param("held-out", ["B", "C"], ("test", "val"), id="held-out"),
+        pytest.param("all", ["A", "A", "B", "C"], ("test", "train", "val"), id="all"),
+        pytest.param("val", ["C"], ("val",), id="by-name"),
+    ],
+)
+def test_rows_of_a_split(
+    tmp_path: Path, split: str, rows: list[str], splits: tuple[str, ...]
+) -> None:
+    path = tmp_path / "k562-de.csv"
+    path.write_text(SPLIT)
+    read = tables.read([path], split=split)
+    assert read.perturbations == rows
+    assert read.splits == splits
+
+
+def test_held_out_rows_of_a_table_that_holds_none_out_are_all_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "k562-de.csv"
+    path.write_text("pert,gene,label,split\nA,X,1,train\nB,X,0,train\n")
+    assert tables.read([path], split="held-out").splits == ("train",)
+    path.write_text("pert,gene,label\nA,X,1\nB,X,0\n")
+    read = tables.read([path], split="held-out")
+    assert (len(read), read.splits) == (2, ())
+
+
+def test_a_split_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
+    path = tmp_path / "k562-de.csv"
+    path.write_text(SPLIT)
+    with pytest.raises(ModelFault, match="no row of split 'tset'; its splits are test, train, val"):
+        tables.read([path], split="tset")
