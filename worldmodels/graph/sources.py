@@ -20,6 +20,7 @@ from worldmodels.core import ModelFault
 
 MIN_SCORE: Final = 400
 """STRING's medium confidence: combined_score in [0, 1000] (Szklarczyk et al. 2023)."""
+MAX_SCORE: Final = 1000
 _HEAD: Final = 4096
 _TEXT: Final = frozenset({".gmt", ".gaf", ".tsv", ".txt", ".csv", ".gz", ".gene_info"})
 
@@ -129,11 +130,13 @@ def read_string(path: Path, info: Path | None = None) -> Network:
     """Edges of a STRING file; links between proteins need the info file for their symbols.
 
     Raises:
-        ModelFault: unreadable, the info file is missing, or no edge of ``MIN_SCORE``.
+        ModelFault: unreadable, a score that is no number in [0, ``MAX_SCORE``], the info file is
+            missing, or no edge of ``MIN_SCORE``.
     """
     symbols = kind_of(path) == "string-symbols"
     a, b = ("symbol_a", "symbol_b") if symbols else ("protein1", "protein2")
     edges = _frame(path, "\t" if symbols else " ", [a, b, "combined_score"])
+    _refuse_scores(path, edges, a, b)
     edges = edges[edges["combined_score"] >= MIN_SCORE]
     if edges.empty:
         raise ModelFault(f"{path}: no edge with combined_score >= {MIN_SCORE}")
@@ -150,18 +153,35 @@ def read_string(path: Path, info: Path | None = None) -> Network:
     return Network(edges[a].tolist(), edges[b].tolist(), weight)
 
 
+def _refuse_scores(path: Path, edges: Any, a: str, b: str) -> None:
+    """NaN, infinity and what is out of range would spread through every feature."""
+    score = edges["combined_score"]
+    bad = edges[~((score >= 0) & (score <= MAX_SCORE))]  # NaN is neither
+    if len(bad):
+        shown = "; ".join(
+            f"line {row + 2}: {one} – {other}, {value}"
+            for row, one, other, value in bad[[a, b, "combined_score"]].head(3).itertuples()
+        )
+        raise ModelFault(
+            f"{path}: {len(bad):,} edges with a combined_score that is no number from 0 to "
+            f"{MAX_SCORE} ({shown}{'; …' if len(bad) > 3 else ''}); fetch it anew"
+        )
+
+
 def _frame(path: Path, separator: str, columns: list[str]) -> Any:
     import pandas
 
-    types: dict[str, type] = dict.fromkeys(columns, str) | {"combined_score": float}
+    how: dict[str, Any] = {"sep": separator, "usecols": columns, "keep_default_na": False}
+    types: dict[str, type] = dict.fromkeys(columns, str)
     try:
-        return pandas.read_csv(
-            path,
-            sep=separator,
-            usecols=columns,
-            dtype={name: types[name] for name in columns},
-            keep_default_na=False,
-        )
+        if "combined_score" not in columns:
+            return pandas.read_csv(path, dtype=types, **how)
+        try:
+            return pandas.read_csv(path, dtype=types | {"combined_score": float}, **how)
+        except ValueError:  # some score is no number: read once more to say which
+            table = pandas.read_csv(path, dtype=types, **how)
+            scores = pandas.to_numeric(table["combined_score"], errors="coerce")
+            return table.assign(combined_score=scores.astype(float))
     except (OSError, EOFError, ValueError) as error:
         raise ModelFault(f"{path}: cannot be read ({error}); fetch it anew") from error
 

@@ -129,8 +129,7 @@ def _part(
     path: Path, relation: str, cell_line: str | None, any_cell_line: bool, alpha: float, split: str
 ) -> Frame:
     _refuse_directions(path, relation)
-    raw = _load(path)
-    table = raw.rename(columns=_columns(path, list(raw.columns)))
+    table = under_our_names(path)
     if "split" in table:
         table = _of_split(path, table, split)
     if table.empty:
@@ -162,6 +161,16 @@ def _of_split(path: Path, table: Frame, split: str) -> Frame:
         wanted = "training row" if split == TRAIN else f"row of split {split!r}"
         raise ModelFault(f"{path}: holds no {wanted}; its splits are {known}")
     return table[own == split]
+
+
+def under_our_names(path: Path) -> Frame:
+    """Every row as the file has it, columns under the names of ``SYNONYMS``; row i is line i + 2.
+
+    Raises:
+        ModelFault: unreadable, or without the columns.
+    """
+    raw = _load(path)
+    return raw.rename(columns=_columns(path, list(raw.columns)))
 
 
 def _load(path: Path) -> Frame:

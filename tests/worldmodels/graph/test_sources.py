@@ -43,6 +43,30 @@ def test_symbol_network(tmp_path: Path) -> None:
     assert network.weight.tolist() == [0.9, 0.4], "399 is below medium confidence"
 
 
+@pytest.mark.parametrize(
+    ("scores", "says"),
+    [
+        pytest.param(["NaN"], r"1 edges .* \(line 2: G0 – X, nan\)", id="nan"),
+        pytest.param(["900", "-1", "inf"], r"2 edges .*line 3: G1 – X, -1.0; line 4", id="range"),
+        pytest.param(["900", "1001"], "1 edges", id="above-1000"),
+        pytest.param(
+            ["", "x", "-inf", "NaN", "900"], r"4 edges .*; line 4: G2 – X, -inf; …", id="junk"
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", ["symbols", "links"])
+def test_scores_that_are_no_numbers_are_counted_and_shown(
+    tmp_path: Path, kind: str, scores: list[str], says: str
+) -> None:
+    names, mark = (
+        (["symbol_a", "symbol_b"], "\t") if kind == "symbols" else (["protein1", "protein2"], " ")
+    )
+    rows = [[*names, "combined_score"], *([f"G{i}", "X", score] for i, score in enumerate(scores))]
+    (tmp_path / "s.tsv").write_text("".join(mark.join(row) + "\n" for row in rows))
+    with pytest.raises(ModelFault, match=says):
+        sources.read_string(tmp_path / "s.tsv")
+
+
 def test_protein_network_needs_its_names(tmp_path: Path) -> None:
     folder = graphs(tmp_path / "graphs")
     found = sources.find(folder)
