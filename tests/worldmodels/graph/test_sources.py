@@ -99,7 +99,7 @@ def test_gmt_and_gaf(tmp_path: Path) -> None:
         pytest.param(
             "a.tsv",
             b"symbol_a\tsymbol_b\tcombined_score\nA\tB\tstrong\n",
-            "cannot be read",
+            r"1 edges with a combined_score that is no number .*line 2: A – B",
             id="no-number",
         ),
         pytest.param("a.gmt.gz", gzip.compress(b"x\t\tA\n")[:-6], "cannot be read", id="truncated"),
