@@ -15,7 +15,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import structlog
 
@@ -126,24 +126,26 @@ class Audit:
     def _run(self) -> None:
         while True:
             stopping = self._stopping.wait(PAUSE_S)  # asked first: nothing is handed over after
-            while self._queue:
-                scored, cost = self._queue.popleft()
-                self._write(scored)
-                self._taken += cost
+            lines = self._lines()
+            while chunk := list(itertools.islice(lines, CHUNK)):
+                self._append(chunk)
             if stopping:
                 self._file.close()
                 return
 
-    def _write(self, scored: Scored) -> None:
-        lines = lines_of(scored, self._names, completions=self._completions)
-        left = len(scored.items)
-        try:
-            while chunk := list(itertools.islice(lines, CHUNK)):
-                left -= len(chunk)
-                self._append(chunk)
-        except (ValueError, TypeError, OverflowError) as error:  # an id that JSON cannot hold
-            self._metrics.audit("failed", left)
-            log.error("audit log: items cannot be written as JSON", items=left, error=str(error))
+    def _lines(self) -> Iterator[bytes]:
+        """The lines of all that waits."""
+        while self._queue:
+            scored, cost = self._queue.popleft()
+            left = len(scored.items)
+            try:
+                for line in lines_of(scored, self._names, completions=self._completions):
+                    yield line
+                    left -= 1
+            except (ValueError, TypeError, OverflowError) as error:  # an id that JSON cannot hold
+                self._metrics.audit("failed", left)
+                log.error("audit log: items cannot be written", items=left, error=str(error))
+            self._taken += cost
 
     def _append(self, chunk: list[bytes]) -> None:
         try:
