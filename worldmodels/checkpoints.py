@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodels import manifest as manifests
+from worldmodels import reliability
 from worldmodels.core import ModelFault, ModelSpec
 from worldmodels.manifest import FILE, Manifest
 
@@ -116,6 +117,7 @@ class Checkpoint:
             genes=genes,
             card=str(card) if card.is_file() else None,
             metrics=stated.metrics,
+            reliability=reliability.of_card(card, self.digest),
         )
 
     def _listed(self, file: str) -> Path:
