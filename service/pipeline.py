@@ -169,22 +169,6 @@ class Pipeline:
                         "MODEL --data FILE",
                         field="profile",
                     )
-        self._require_cards(profile)
-
-    def _require_cards(self, profile: Profile) -> None:
-        """A profile that answers what cards prove is not served as if it answered everything."""
-        for part in profile.composition.parts:
-            for selector, relation in part.judge.selectors if part.judge.carded else ():
-                fit = self.models.candidates(selector, relation)
-                if not any(model.spec.reliability.get(relation) for model in fit):
-                    names = ", ".join(model.name for model in fit)
-                    raise NotFound(
-                        f"profile {profile.name!r} answers only the share of questions (coverage) "
-                        f"that a model's card proves reliable, and {names} has no card that says "
-                        f"so of {relation!r}; make one from held-out rows with soft-verifier card "
-                        "MODEL --data FILE",
-                        field="profile",
-                    )
 
     async def score(
         self,
