@@ -63,6 +63,91 @@ def auroc(labels: Labels, scores: Array) -> float:
     return float(area[0]) if len(area) else float("nan")
 
 
+def standard_error(
+    readouts: Groups,
+    labels: Labels,
+    scores: Array,
+    perturbations: Groups,
+    *,
+    resamples: int = 200,
+    seed: int = 0,
+) -> float:
+    """Standard error of the per-gene AUROC: bootstrap over perturbations (Efron 1979).
+
+    Rows of one perturbation share its features, so perturbations are drawn, not rows: each draw
+    gives a row the weight of how often its perturbation was drawn, and the AUROCs are weighted.
+
+    Args:
+        readouts: shape (n,), codes from 0 on.
+        labels: shape (n,), 0 or 1.
+        scores: shape (n,).
+        perturbations: shape (n,), codes from 0 on.
+        resamples: number of draws.
+        seed: of the draws.
+
+    Returns:
+        NaN where fewer than two draws have a readout with both classes.
+    """
+    told = ~np.isnan(auroc_of_each(readouts, labels, scores))
+    kept = np.flatnonzero(told[readouts]) if len(readouts) else np.zeros(0, np.intp)
+    if not len(kept):
+        return float("nan")
+    weighted = _Weighted(readouts[kept], labels[kept], scores[kept])
+    names, of_row = np.unique(perturbations[kept], return_inverse=True)
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(resamples):
+        times = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
+        drawn.append(weighted.mean(times[of_row].astype(np.float64)))
+    found = np.array(drawn)[np.isfinite(drawn)]
+    return float(found.std(ddof=1)) if len(found) > 1 else float("nan")
+
+
+class _Weighted:
+    """Per-gene AUROC of rows with weights; sorted once, for any number of weights."""
+
+    def __init__(self, groups: Groups, labels: Labels, scores: Array) -> None:
+        self._order = np.lexsort((scores, groups))
+        of, score = groups[self._order], scores[self._order]
+        self._hit = np.asarray(labels, np.float64)[self._order]
+        new_group = np.append(True, of[1:] != of[:-1])
+        new_run = new_group | np.append(True, score[1:] != score[:-1])
+        run, starts = np.cumsum(new_run) - 1, np.flatnonzero(new_run)
+        ends = np.append(starts[1:], len(of))
+        self._run_start, self._run_end = starts[run], ends[run]
+        self._start = np.flatnonzero(new_group)
+        self._end = np.append(self._start[1:], len(of))
+
+    def mean(self, weights: Array) -> float:
+        w = weights[self._order]
+        positive = w * self._hit
+        below = np.append(0.0, np.cumsum(w - positive))
+        beaten = positive * (below[self._run_start] + below[self._run_end]) / 2
+        wins, hits = np.append(0.0, np.cumsum(beaten)), np.append(0.0, np.cumsum(positive))
+        ones = hits[self._end] - hits[self._start]
+        zeros = below[self._end] - below[self._start]
+        won = wins[self._end] - wins[self._start] - ones * below[self._start]
+        both = (ones > 0) & (zeros > 0)
+        return float((won[both] / (ones[both] * zeros[both])).mean()) if both.any() else np.nan
+
+
+def roc(labels: Labels, scores: Array, fpr: Array) -> Floats:
+    """True positive rates at the given false positive rates, ties as straight lines.
+
+    Returns:
+        Shape of ``fpr``; NaN for a single class.
+    """
+    truth = np.asarray(labels, bool)
+    ones, zeros = int(truth.sum()), int((~truth).sum())
+    if not ones or not zeros:
+        return np.full(len(fpr), np.nan)
+    order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
+    score, hit = np.asarray(scores)[order], truth[order]
+    last = np.append(score[1:] != score[:-1], True)
+    tpr = np.append(0.0, np.cumsum(hit)[last] / ones)
+    return np.asarray(np.interp(fpr, np.append(0.0, np.cumsum(~hit)[last] / zeros), tpr))
+
+
 def decisions(labels: Labels, p: Array, threshold: float = 0.5) -> dict[str, float]:
     """F1, MCC, balanced accuracy, TPR and TNR of "p ≥ threshold"; NaN where undefined."""
     truth, said = np.asarray(labels, bool), np.asarray(p) >= threshold

@@ -1,0 +1,202 @@
+"""Make the sections of a card: ask the model, ask it again with perturbations shuffled, compare.
+
+The shuffled control permutes the perturbations within each cell line and asks the model anew: a
+model whose answer depends on the readout alone gives the same figures, and an oracle falls to
+chance. It is part of every card. Limits: a model is asked (1 + permutations) × rows times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from worldmodels import metrics
+from worldmodels.cards.columns import (
+    Advance,
+    Answered,
+    Codes,
+    Questions,
+    ask,
+    join,
+    questions,
+    with_probability,
+)
+from worldmodels.cards.panels import codes_of_terciles, frequencies, noise, number, panel
+from worldmodels.cards.record import Panel, Section, Stratum
+from worldmodels.core import RELATIONS, Floats, ModelFault, Status, Verdicts, WorldModel
+from worldmodels.perturbation.tables import EffectTable
+
+THIRDS: Final = ("low", "middle", "high")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a card is made."""
+
+    permutations: int = 5
+    """Shuffles of the perturbations; at least 1."""
+    resamples: int = 200
+    """Draws of perturbations for the standard error."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.permutations < 1:
+            raise ModelFault(
+                "the shuffled-perturbation control is part of every card; give at least 1 "
+                "permutation (--shuffle-control)"
+            )
+
+
+def section(
+    model: WorldModel,
+    relation: str,
+    table: EffectTable,
+    settings: Settings,
+    advance: Advance = lambda _: None,
+) -> Section:
+    """All figures of one relation.
+
+    Args:
+        model: the world model.
+        relation: one that it answers.
+        table: labelled rows.
+        settings: how.
+        advance: told how many more rows have been asked, (1 + permutations) × rows in all.
+
+    Raises:
+        ModelFault: a relation that the model does not answer, or answers of a wrong length.
+    """
+    model.spec.check_relation(relation)
+    asked = questions(table)
+    said = ask(model, relation, asked, advance=advance)
+    rows = join(asked, said)
+    shuffled = [
+        join(asked, ask(model, relation, asked, subjects, advance))
+        for subjects in shuffles(asked, settings)
+    ]
+    codes, counts = np.unique(said.status, return_counts=True)
+    blind = _with_blind_guesses(asked, said)
+    panels = dict(_by_line(asked, rows, shuffled, blind, settings))
+    alone = len(asked.lines) == 1
+    return Section(
+        relation=relation,
+        question=RELATIONS[relation],
+        splits=list(table.splits),
+        lines=list(asked.lines),
+        rows=len(table),
+        answered=len(rows),
+        statuses={Status(c).name: int(n) for c, n in zip(codes, counts, strict=True)},
+        overall=next(iter(panels.values()), None)
+        if alone
+        else _panel(rows, shuffled, asked, blind, settings),
+        by_line=panels,
+        strata=list(_strata(asked, rows)),
+    )
+
+
+def shuffles(asked: Questions, settings: Settings) -> Iterator[list[str]]:
+    """The perturbation of each row, permuted among the perturbations of its cell line."""
+    for number_ in range(settings.permutations):
+        rng = np.random.default_rng([settings.seed, number_])
+        other = asked.perturbation.copy()
+        for line in range(len(asked.lines)):
+            at = asked.line == line
+            own, row = np.unique(asked.perturbation[at], return_inverse=True)
+            other[at] = rng.permutation(own)[row]
+        yield [asked.perturbations[code] for code in other]
+
+
+def _by_line(
+    asked: Questions,
+    rows: Answered,
+    shuffled: Sequence[Answered],
+    blind: Floats,
+    settings: Settings,
+) -> Iterator[tuple[str, Panel]]:
+    for code, line in enumerate(asked.lines):
+        of_line = rows.take(rows.line == code)
+        others = [one.take(one.line == code) for one in shuffled]
+        if made := _panel(of_line, others, asked, blind, settings, asked.line == code):
+            yield line, made
+
+
+def _panel(
+    rows: Answered,
+    shuffled: Sequence[Answered],
+    asked: Questions,
+    blind: Floats,
+    settings: Settings,
+    of: np.ndarray | None = None,
+) -> Panel | None:
+    if not len(rows):
+        return None
+    at = slice(None) if of is None else of
+    of_all = metrics.per_gene_auroc(asked.readout[at], asked.table.labels[at], blind[at])
+    return panel(rows, shuffled, of_all, resamples=settings.resamples, seed=settings.seed)
+
+
+def _with_blind_guesses(asked: Questions, said: Verdicts) -> Floats:
+    """p, and for unanswered rows the mean p of the readout's answered ones. Shape (n,)."""
+    kept = with_probability(said)
+    if not kept.any():
+        return np.zeros(len(asked))
+    size = int(asked.readout.max()) + 1
+    count = np.bincount(asked.readout[kept], minlength=size)
+    total = np.bincount(asked.readout[kept], said.p[kept], size)
+    mean = np.where(count > 0, total / np.maximum(count, 1), said.p[kept].mean())
+    return np.asarray(np.where(kept, said.p, mean[asked.readout]), np.float64)
+
+
+def _strata(asked: Questions, rows: Answered) -> Iterator[Stratum]:
+    if not len(rows):
+        return
+    yield _stratum("all", "all", rows)
+    for code, line in enumerate(asked.lines):
+        yield from _if_any("cell line", line or "any", rows.take(rows.line == code))
+    rates = np.bincount(rows.readout, rows.labels) / np.maximum(np.bincount(rows.readout), 1)
+    present = np.unique(rows.readout)
+    third = np.full(len(rates), -1, np.intp)
+    third[present] = codes_of_terciles(rates[present])
+    for code, name in enumerate(THIRDS):
+        kept = rows.take(third[rows.readout] == code)
+        yield from _if_any("base rate of the readout", name, kept)
+    for status in np.unique(rows.status) if len(np.unique(rows.status)) > 1 else ():
+        kept = rows.take(rows.status == status)
+        yield from _if_any("status", Status(status).name, kept)
+    if rows.uncertainty is not None:
+        yield from _by_uncertainty(rows, rows.uncertainty)
+
+
+def _by_uncertainty(rows: Answered, uncertainty: Floats) -> Iterator[Stratum]:
+    """Perturbations (in a line) by the mean uncertainty that the model states for them."""
+    _, of_row = np.unique(
+        rows.line * (int(rows.perturbation.max()) + 1) + rows.perturbation, return_inverse=True
+    )
+    mean = np.bincount(of_row, uncertainty) / np.bincount(of_row)
+    third: Codes = codes_of_terciles(mean)
+    for code, name in enumerate(THIRDS):
+        kept = rows.take(third[of_row] == code)
+        yield from _if_any("uncertainty of the perturbation", name, kept)
+
+
+def _if_any(by: str, value: str, rows: Answered) -> Iterator[Stratum]:
+    if len(rows):
+        yield _stratum(by, value, rows)
+
+
+def _stratum(by: str, value: str, rows: Answered) -> Stratum:
+    return Stratum(
+        by=by,
+        value=value,
+        n=len(rows),
+        base_rate=round(float(rows.labels.mean()), 6),
+        per_gene_auroc=number(metrics.per_gene_auroc(rows.readout, rows.labels, rows.p)),
+        prob=noise(rows.labels, rows.p >= 0.5),
+        lift=None if rows.p0 is None else noise(rows.labels, rows.p > rows.p0),
+    )
+
+
+__all__ = ["Settings", "frequencies", "section", "shuffles"]

@@ -1,0 +1,110 @@
+"""Whether a card's data are evidence: was the model trained on them?
+
+Rows that were trained on were learnt by heart; perturbations that were trained on in the same cell
+line share what decides their other rows, so pairs held out of them are no evidence either. Limits:
+a model whose folder keeps no training rows cannot be checked: it is "unverified". A question of one
+relation counts as seen if the pair was trained on in any relation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from worldmodels.cards.record import Evidence, Overlap
+from worldmodels.core import ModelFault
+from worldmodels.perturbation.tables import EffectTable
+from worldmodels.training_rows import TrainedRows
+
+SHOWN: Final = 3
+
+
+def overlap(trained: TrainedRows | None, tables: Sequence[EffectTable]) -> Overlap:
+    """What of the data was trained on.
+
+    Args:
+        trained: the model's training rows; None where it keeps none.
+        tables: the data of the card.
+    """
+    if trained is None:
+        return Overlap(checked=False)
+    rows, shown = 0, dict[str, None]()
+    leaked: set[tuple[str, int]] = set()
+    names: dict[tuple[str, int], str] = {}
+    for table in tables:
+        seen = trained.overlap(table.contexts, table.perturbations, table.readouts)
+        rows += int(seen.sum())
+        for i in np.flatnonzero(seen)[:SHOWN]:
+            shown.setdefault(_row(table, int(i)))
+        for line, code, name in _leaked(trained, table):
+            leaked.add((line, code))
+            names[line, code] = f"{name} in {line}" if line else name
+    return Overlap(
+        checked=True,
+        rows=rows,
+        shown=list(shown)[:SHOWN],
+        perturbations=len(leaked),
+        perturbations_shown=sorted(names[key] for key in leaked)[:SHOWN],
+    )
+
+
+def _row(table: EffectTable, i: int) -> str:
+    where = f" in {table.contexts[i]}" if table.contexts[i] else ""
+    return f"{table.perturbations[i]} → {table.readouts[i]}{where}"
+
+
+def _leaked(trained: TrainedRows, table: EffectTable) -> list[tuple[str, int, str]]:
+    """(line, gene code, name) of perturbations with training rows in the same line."""
+    pairs = sorted(set(zip(table.contexts, table.perturbations, strict=True)))
+    codes = trained.vocabulary.codes([name for _, name in pairs]).tolist()
+    known = {
+        line: set(trained.vocabulary.codes(sorted(trained.perturbations(line))).tolist())
+        for line in set(table.contexts)
+    }
+    return [
+        (line, code, name)
+        for (line, name), code in zip(pairs, codes, strict=True)
+        if code >= 0 and code in known[line]
+    ]
+
+
+def judge(found: Overlap) -> Evidence:
+    """True, False, or "unverified"."""
+    if not found.checked:
+        return "unverified"
+    return not found.rows and not found.perturbations
+
+
+def refuse(found: Overlap) -> None:
+    """Refuse data that the model was trained on.
+
+    Raises:
+        ModelFault: they overlap; counts them and shows three.
+    """
+    if judge(found) is False:
+        raise ModelFault(
+            f"{describe(found)}; what was learnt by heart is no evidence: give perturbations that "
+            "were held out, or --allow-overlap for a card that says so"
+        )
+
+
+def describe(found: Overlap) -> str:
+    """The overlap in one sentence without a full stop."""
+    if not found.checked:
+        return "the model's folder keeps no training rows, so an overlap cannot be ruled out"
+    parts = []
+    if found.rows:
+        parts.append(f"{found.rows:,} rows of the data were trained on ({_shown(found.shown)})")
+    if found.perturbations:
+        few = _shown(found.perturbations_shown)
+        parts.append(
+            f"{found.perturbations:,} perturbations of the data have training rows in the same "
+            f"cell line ({few})"
+        )
+    return "; ".join(parts) or "no row and no perturbation of the data was trained on"
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names)
