@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import perturb_seq_simulator
 from screens import screen, vectors
 from worldmodels.checkpoints import Checkpoint
 from worldmodels.genes import GeneResolver
@@ -80,3 +81,28 @@ def coexpression(folder: Path) -> Checkpoint:
     )
     recipe = coexpression_training.Recipe(name="tiny", training="generated", licence="CC0-1.0")
     return coexpression_training.train(cells, folder / "coexpression", recipe)
+
+
+def linear(folder: Path) -> Checkpoint:
+    """The linear model of a small simulated screen."""
+    from worldmodels.expression.annotated import opened
+    from worldmodels.perturbation import differential, linear_folder, linear_training, perturb_seq
+
+    simulated = perturb_seq_simulator.simulate(genes=80, perturbed=24, cells=25, controls=150)
+    with opened(simulated.annotated()) as annotated:
+        found = [
+            differential.effects(screen)
+            for screen in perturb_seq.screens(annotated, perturb_seq.Choice())
+        ]
+    settings = linear_training.Settings()
+    problem = linear_training.pose(found[0], None, GeneResolver.as_they_are(), settings)
+    return linear_folder.save(
+        folder / "linear",
+        linear_training.fit(problem, settings),
+        settings,
+        name="tiny",
+        version="1",
+        line="k562",
+        training="simulated",
+        licence="CC0-1.0",
+    )

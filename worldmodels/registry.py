@@ -23,6 +23,7 @@ FAMILIES: Final[Mapping[str, str]] = {
     "fake": "worldmodels.fake:load",
     "pair-mlp": "worldmodels.perturbation.pair_mlp:load",
     "measured": "worldmodels.perturbation.measured:load",
+    "linear": "worldmodels.perturbation.linear:load",
     "coexpression": "worldmodels.expression.coexpression:load",
     "remote": "worldmodels.remote:load",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from service.commands.train_expression import coexpression, starter
+from service.commands.train_linear import linear
 from service.commands.train_perturbation import measured, pair_mlp
 
 app = typer.Typer(
@@ -14,5 +15,6 @@ app = typer.Typer(
 )
 app.command("pair-mlp")(pair_mlp)
 app.command("measured")(measured)
+app.command("linear")(linear)
 app.command("coexpression")(coexpression)
 app.command("starter")(starter)

@@ -88,7 +88,7 @@ def coexpression(
         calibrate=calibrate,
         licence=licence,
     )
-    with _reporting() as report:
+    with reporting() as report:
         checkpoint = train(data, out, recipe, report, force=force)
     _summarise(checkpoint)
 
@@ -106,13 +106,13 @@ def starter(
     Example:
       soft-verifier train starter --out models/starter
     """
-    with _reporting() as report:
+    with reporting() as report:
         checkpoint = starter_model.build(out, report, force=force)
     _summarise(checkpoint)
 
 
 @contextlib.contextmanager
-def _reporting() -> Iterator[Report]:
+def reporting() -> Iterator[Report]:
     """A progress bar on stderr, with notes above it."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())

@@ -11,16 +11,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from service.commands import perturb_seq_options as options
+from service.commands.train_expression import reporting
 from service.commands.train_interruption import interruptible
 from worldmodels import checkpoints, embeddings, manifest
 from worldmodels.core import ModelFault
 from worldmodels.embeddings import Embeddings
 from worldmodels.genes import GeneResolver
 from worldmodels.graph import features, sources
+from worldmodels.perturbation import differential_table, tables
 from worldmodels.perturbation import measured as measured_model
 from worldmodels.perturbation import pair_mlp_factoring as factoring
 from worldmodels.perturbation import pair_mlp_training as training
-from worldmodels.perturbation import tables
 
 
 class Relation(StrEnum):
@@ -139,32 +141,70 @@ def pair_mlp(
 
 @interruptible
 def measured(
-    table: Annotated[
-        list[Path], typer.Option("--table", help="CSV, TSV or Parquet; may be repeated.")
-    ],
     out: Out,
+    table: Annotated[
+        list[Path] | None, typer.Option("--table", help="CSV, TSV or Parquet; may be repeated.")
+    ] = None,
     more: More = None,
+    h5ad: Annotated[
+        Path | None,
+        typer.Option("--h5ad", help="Or Perturb-seq cells: every pair is tested (Wilcoxon, BH)."),
+    ] = None,
+    table_out: Annotated[
+        Path | None, typer.Option(help="Write what the cells tell as .csv, .tsv or .parquet, too.")
+    ] = None,
     relation: Annotated[Relation, typer.Option(help="What the labels mean.")] = Relation.DE,
     cell_line: CellLine = None,
     genes: Genes = None,
     alpha: Alpha = 0.05,
+    min_effect: options.MinEffect = 0.0,
+    perturbation_column: options.PerturbationColumn = None,
+    control: options.Control = None,
+    cell_line_column: options.CellLineColumn = None,
+    layer: options.Layer = None,
+    raw: options.Raw = None,
+    gene_column: options.GeneColumn = None,
+    min_cells: options.MinCells = options.MIN_CELLS,
+    min_detected: options.MinDetected = options.MIN_DETECTED,
+    combinations: options.Combinations = True,
     name: Name = None,
     version: Version = "1",
     licence: Licence = "unknown",
     force: Force = False,
 ) -> None:
-    """Serve a table of measured effects as it is: p is 0 or 1, or the pair is UNMEASURED.
+    """Serve measured effects as they are: p is 0 or 1, or the pair is UNMEASURED.
 
     \b
-    Example:
+    Examples:
       soft-verifier train measured --table k562-de.csv --out models/k562-measured
+      soft-verifier train measured --h5ad screen.h5ad --out models/screen --table-out de.csv
     """
     console = Console(soft_wrap=True, highlight=False)
     checkpoints.refuse_target(out, force=force)
     manifest.check_name(name or out.resolve().name)
-    read = tables.read(
-        [*table, *(more or [])], relation=relation.value, cell_line=cell_line, alpha=alpha
-    )
+    if (h5ad is None) == (table is None):
+        raise ModelFault("give either --table FILE or --h5ad FILE, one of them")
+    if h5ad is None:
+        if table_out is not None:
+            raise ModelFault("--table-out goes with --h5ad; a table is there already")
+        files = [*(table or []), *(more or [])]
+        read = tables.read(files, relation=relation.value, cell_line=cell_line, alpha=alpha)
+    else:
+        if more:
+            raise ModelFault(f"--h5ad takes one file; what is {more[0]}?")
+        choice = options.Choice(
+            perturbation_column=perturbation_column,
+            controls=tuple(control or ()),
+            cell_line_column=cell_line_column,
+            cell_line=cell_line,
+            layer=layer,
+            raw=raw,
+            gene_column=gene_column,
+            min_cells=min_cells,
+            min_detected=min_detected,
+            combinations=combinations,
+        )
+        read = _tested(h5ad, table_out, choice, relation.value, alpha, min_effect)
     done = measured_model.build(
         out,
         read,
@@ -176,6 +216,28 @@ def measured(
         force=force,
     )
     _show(done, console)
+
+
+def _tested(
+    h5ad: Path,
+    table_out: Path | None,
+    choice: options.Choice,
+    relation: str,
+    alpha: float,
+    least: float,
+) -> tables.EffectTable:
+    """The pairs of a Perturb-seq file, which a table may keep."""
+    if table_out is not None:
+        differential_table.refuse_path(table_out)
+    with reporting() as report:
+        found = options.tested(h5ad, choice, report)
+        made = differential_table.table(
+            found, relation=relation, alpha=alpha, least=least, source=h5ad.name
+        )
+        if table_out is not None:
+            differential_table.write(table_out, made)
+            report(f"{len(made):,} rows written to {table_out}", None)
+    return made
 
 
 def _resolver(files: list[Path] | None) -> GeneResolver:

@@ -45,6 +45,7 @@ MODELS: Mapping[str, Callable[[Path], Source]] = {
     ),
     "pair-mlp": lambda folder: _of("pair-mlp", tiny_models.pair_mlp, folder),
     "measured": lambda folder: _of("measured", tiny_models.measured_table, folder),
+    "linear": lambda folder: _of("linear", tiny_models.linear, folder),
     "coexpression": lambda folder: _of("coexpression", tiny_models.coexpression, folder),
 }
 ELSEWHERE = {"remote": "tests/worldmodels/test_remote.py"}

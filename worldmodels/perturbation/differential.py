@@ -172,7 +172,7 @@ def _fold_change(mean: Floats) -> Floats:
 
 
 def benjamini_hochberg(p: Floats) -> Floats:
-    """The q of each p among those of its row (Benjamini & Hochberg 1995); same shape (rows, tests)."""
+    """The q of each p among its row (Benjamini & Hochberg 1995); shape (rows, tests) as p."""
     q = np.empty_like(p)
     tests = p.shape[1]
     for row, values in enumerate(p):

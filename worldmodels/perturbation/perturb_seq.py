@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from worldmodels.expression.matrices import Columns, Matrix
 from worldmodels.perturbation import perturb_seq_labels, perturb_seq_values
 from worldmodels.perturbation.perturb_seq_labels import SHOWN, Labels
 from worldmodels.perturbation.perturb_seq_values import Chunk, Scan
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MIN_CELLS: Final = 10
 MIN_DETECTED: Final = 0.05
@@ -117,18 +120,13 @@ def screens(annotated: Annotated, choice: Choice) -> Iterator[Screen]:
             f"{len(genes)} genes: it is damaged; write it again"
         )
     _refuse_duplicates(where, genes)
-    lines = perturb_seq_labels.cell_lines(
-        obs,
-        where=f"{annotated.name}: obs",
-        column=choice.cell_line_column,
-        cell_line=choice.cell_line,
-    )
+    inside_of = _cells_of(annotated, obs, choice)
     advice = f"choose counts with --layer or --raw (there is: {annotated.listing()})"
-    for line, inside in lines:
+    for line, inside in inside_of:
         told = perturb_seq_labels.labels(
             obs[inside],
             set(genes),
-            where=f"{annotated.name}: obs" + (f" of {line}" if len(lines) > 1 else ""),
+            where=f"{annotated.name}: obs" + (f" of {line}" if len(inside_of) > 1 else ""),
             column=choice.perturbation_column,
             controls=choice.controls,
             combinations=choice.combinations,
@@ -136,6 +134,26 @@ def screens(annotated: Annotated, choice: Choice) -> Iterator[Screen]:
         of_cell = np.full(cells, -1, np.int32)
         of_cell[inside] = told.of_cell
         yield _screen(matrix, where, advice, genes, line, told, of_cell, choice)
+
+
+def lines(annotated: Annotated, choice: Choice) -> list[str]:
+    """The cell lines that ``screens`` would yield.
+
+    Raises:
+        ModelFault: nothing says the cell line, or no cell is of the one asked for.
+    """
+    return [line for line, _ in _cells_of(annotated, annotated.table("obs"), choice)]
+
+
+def _cells_of(
+    annotated: Annotated, obs: pd.DataFrame, choice: Choice
+) -> list[tuple[str, NDArray[np.bool_]]]:
+    return perturb_seq_labels.cell_lines(
+        obs,
+        where=f"{annotated.name}: obs",
+        column=choice.cell_line_column,
+        cell_line=choice.cell_line,
+    )
 
 
 def _screen(
