@@ -155,48 +155,39 @@ def _strata(asked: Questions, rows: Answered) -> Iterator[Stratum]:
         return
     yield _stratum("all", "all", rows)
     for code, line in enumerate(asked.lines):
-        yield from _if_any("cell line", line or "any", rows.take(rows.line == code))
-    rates = np.bincount(rows.readout, rows.labels) / np.maximum(np.bincount(rows.readout), 1)
-    present = np.unique(rows.readout)
-    third = np.full(len(rates), -1, np.intp)
-    third[present] = codes_of_terciles(rates[present])
-    for code, name in enumerate(THIRDS):
-        kept = rows.take(third[rows.readout] == code)
-        yield from _if_any("base rate of the readout", name, kept)
+        if len(of_line := rows.take(rows.line == code)):
+            yield _stratum("cell line", line or "any", of_line)
+    base = frequencies(rows) if rows.p0 is None else rows.p0
+    by = "base rate of the readout, " + ("in the data" if rows.p0 is None else "p0")
+    yield from _thirds(by, rows, rows.readout, base)
     for status in np.unique(rows.status) if len(np.unique(rows.status)) > 1 else ():
-        kept = rows.take(rows.status == status)
-        yield from _if_any("status", Status(status).name, kept)
+        yield _stratum("status", Status(status).name, rows.take(rows.status == status))
     if rows.uncertainty is not None:
-        yield from _by_uncertainty(rows, rows.uncertainty)
+        each = rows.line * (int(rows.perturbation.max()) + 1) + rows.perturbation
+        yield from _thirds("uncertainty of the perturbation", rows, each, rows.uncertainty)
 
 
-def _by_uncertainty(rows: Answered, uncertainty: Floats) -> Iterator[Stratum]:
-    """Perturbations (in a line) by the mean uncertainty that the model states for them."""
-    _, of_row = np.unique(
-        rows.line * (int(rows.perturbation.max()) + 1) + rows.perturbation, return_inverse=True
-    )
-    mean = np.bincount(of_row, uncertainty) / np.bincount(of_row)
-    third: Codes = codes_of_terciles(mean)
+def _thirds(by: str, rows: Answered, groups: Codes, values: Floats) -> Iterator[Stratum]:
+    """Rows by the thirds of their groups, which are ranked by the mean value of their rows."""
+    _, group = np.unique(groups, return_inverse=True)
+    mean = np.bincount(group, values) / np.bincount(group)
+    third = codes_of_terciles(mean)
     for code, name in enumerate(THIRDS):
-        kept = rows.take(third[of_row] == code)
-        yield from _if_any("uncertainty of the perturbation", name, kept)
+        if len(kept := rows.take(third[group] == code)):
+            within = mean[third == code]
+            yield _stratum(by, name, kept, (float(within.min()), float(within.max())))
 
 
-def _if_any(by: str, value: str, rows: Answered) -> Iterator[Stratum]:
-    if len(rows):
-        yield _stratum(by, value, rows)
-
-
-def _stratum(by: str, value: str, rows: Answered) -> Stratum:
+def _stratum(
+    by: str, value: str, rows: Answered, bounds: tuple[float, float] | None = None
+) -> Stratum:
     return Stratum(
         by=by,
         value=value,
+        bounds=None if bounds is None else (round(bounds[0], 6), round(bounds[1], 6)),
         n=len(rows),
         base_rate=round(float(rows.labels.mean()), 6),
         per_gene_auroc=number(metrics.per_gene_auroc(rows.readout, rows.labels, rows.p)),
         prob=noise(rows.labels, rows.p >= 0.5),
         lift=None if rows.p0 is None else noise(rows.labels, rows.p > rows.p0),
     )
-
-
-__all__ = ["Settings", "frequencies", "section", "shuffles"]

@@ -146,6 +146,8 @@ class Stratum(_Part, frozen=True, kw_only=True):
 
     by: str
     value: str
+    bounds: tuple[float, float] | None
+    """Least and largest of what the rows were divided by, where it is a figure."""
     n: int
     base_rate: float
     per_gene_auroc: float | None

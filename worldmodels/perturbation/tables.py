@@ -45,6 +45,7 @@ HELD_OUT: Final = "held-out"
 """As ``split``: every row that is not ``TRAIN`` where a table has such rows, else all of it."""
 EVERY: Final = "all"
 """As ``split``: every row, whatever its split."""
+_DIRECTIONS: Final = re.compile(r"[-_.]dir(?![0-9A-Za-z])", re.IGNORECASE)
 _LINE_OF_FILE: Final = re.compile(r"(.+?)[-_.](?:de|dir)(?![0-9A-Za-z])", re.IGNORECASE)
 
 
@@ -277,6 +278,11 @@ def _refuse_directions(path: Path, relation: str) -> None:
             f"{path}: by its name its labels are directions of change; give --relation "
             "perturbation.dir, or rename the file"
         )
+
+
+def relation_of(path: Path) -> str:
+    """The relation that a file name tells: ``k562-dir.csv`` of directions, else of changes."""
+    return "perturbation.dir" if _DIRECTIONS.search(path.name) else "perturbation.de"
 
 
 def line_of(path: Path) -> str:
