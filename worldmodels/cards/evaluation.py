@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from worldmodels import metrics
+from worldmodels import metrics, reliability
 from worldmodels.cards.columns import (
     Advance,
     Answered,
@@ -94,6 +94,7 @@ def section(
         else _panel(rows, shuffled, asked, blind, settings),
         by_line=panels,
         strata=list(_strata(asked, rows)),
+        reliable=reliability.by_line(asked.lines, rows.line, rows.p, rows.p0),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from worldmodels.core import ModelFault, ModelSpec
+from worldmodels.core import ModelFault, ModelSpec, Reliable
 
 SCHEMA: Final = 1
 FILE: Final = "card.json"
@@ -170,6 +170,9 @@ class Section(_Part, frozen=True, kw_only=True):
     """None where the model answered no row."""
     by_line: dict[str, Panel]
     strata: list[Stratum]
+    reliable: dict[str, tuple[Reliable, ...]] = {}
+    """By cell line, and of all as ``""``: which lifts are answered at each coverage, in balance
+    (``worldmodels.reliability``); what a profile's ``coverage`` goes by."""
 
 
 class Cost(_Part, frozen=True, kw_only=True):
