@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import perturb_seq_simulator
+import tiny_screen
 from screens import screen, vectors
 from worldmodels.checkpoints import Checkpoint
 from worldmodels.genes import GeneResolver
@@ -49,6 +50,11 @@ def pair_mlp(
     return pair_mlp_factoring.save(
         folder / "pair-mlp", fitted, vectors(), table, GeneResolver.as_they_are(), manifest
     )
+
+
+def screen_model(folder: Path) -> Checkpoint:
+    """A screen model of random factors."""
+    return tiny_screen.write(folder / "screen")
 
 
 def measured_table(folder: Path) -> Checkpoint:

@@ -22,6 +22,7 @@ from worldmodels.genes import GeneResolver
 FAMILIES: Final[Mapping[str, str]] = {
     "fake": "worldmodels.fake:load",
     "pair-mlp": "worldmodels.perturbation.pair_mlp:load",
+    "screen": "worldmodels.perturbation.screen:load",
     "measured": "worldmodels.perturbation.measured:load",
     "linear": "worldmodels.perturbation.linear:load",
     "coexpression": "worldmodels.expression.coexpression:load",

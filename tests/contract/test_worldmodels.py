@@ -44,6 +44,7 @@ MODELS: Mapping[str, Callable[[Path], Source]] = {
         family="fake", name="tiny-fake", options={"contexts": "K562, Hep G2"}
     ),
     "pair-mlp": lambda folder: _of("pair-mlp", tiny_models.pair_mlp, folder),
+    "screen": lambda folder: _of("screen", tiny_models.screen_model, folder),
     "measured": lambda folder: _of("measured", tiny_models.measured_table, folder),
     "linear": lambda folder: _of("linear", tiny_models.linear, folder),
     "coexpression": lambda folder: _of("coexpression", tiny_models.coexpression, folder),
