@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from service import cards
 from service.audit import Audit
 from service.batcher import Hosted
 from service.cache import Memory, RedisTier
@@ -206,10 +207,13 @@ def _hosted(
         started = time.perf_counter()
         model = open_model(entry, genes)
         hosted = Hosted(model, settings.batching, metrics, entry.run)
+        if settings.server.require_card and not entry.allow_uncarded:
+            cards.require(model.spec)
         hosted.warm()
         report(
             f"model {hosted.name} ({model.spec.family}) warm in "
-            f"{time.perf_counter() - started:.1f} s, {hosted.cost_s * 1e6:.2f} µs per query"
+            f"{time.perf_counter() - started:.1f} s, {hosted.cost_s * 1e6:.2f} µs per query, "
+            f"{cards.described(model.spec)}"
         )
         yield hosted
 

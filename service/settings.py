@@ -50,6 +50,9 @@ class Server(Section):
     """Seconds that requests in flight get after SIGTERM."""
     backlog: int = Field(4096, ge=16)
     """Connections that may wait to be accepted."""
+    require_card: bool = False
+    """Refuse to start with a model that has no card of its own (`soft-verifier card`), or one of
+    data that it was trained on, unless its entry says `allow_uncarded`."""
 
 
 class Limits(Section):
@@ -81,6 +84,8 @@ class Model(Section):
     """`cpu` or `cuda`."""
     run: Literal["auto", "inline", "thread"] = "auto"
     """Where it computes: in the event loop, on its own thread, or by the cost measured."""
+    allow_uncarded: bool = False
+    """Serve it without a card even where `server.require_card` is set."""
     options: dict[str, str] = {}
     """Options of the family, e.g. {url = "grpc://gpu-1:50051", model = "screen"}."""
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service import app, settings
+from service import app, cards, settings
 
 
 def models(
@@ -30,7 +30,9 @@ def models(
     service = app.build(
         loaded, lambda line: Console(stderr=True).print(line, style="dim", markup=False)
     )
-    table = Table("name", "family", "version", "digest", "answers", "contexts", "genes", "µs/query")
+    table = Table(
+        "name", "family", "version", "digest", "answers", "contexts", "genes", "µs/query", "card"
+    )
     for hosted in service.pipeline.models:
         spec = hosted.spec
         table.add_row(
@@ -42,5 +44,6 @@ def models(
             ", ".join(spec.contexts) + " or pooled" * spec.pools or "any",
             f"{spec.vocabulary:,}\n{spec.genes}",
             f"{hosted.cost_s * 1e6:.2f}",
+            cards.described(spec),
         )
     Console().print(table)

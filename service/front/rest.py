@@ -19,9 +19,10 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service import __version__
+from service import __version__, cards
 from service.errors import MalformedBody, NotFound, ServiceError, TooLarge, nearest
 from service.front import wire
+from service.front.cards import add_cards
 from service.front.hot import HotRoutes, Reply, failure
 from service.metrics import CONTENT_TYPE
 from service.pipeline import Pipeline
@@ -138,6 +139,7 @@ def application(pipeline: Pipeline) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error(app))
     _add_hot_routes(app, HotRoutes(pipeline))
     _add_catalogue(app, pipeline)
+    add_cards(app, pipeline)
     _add_health(app, pipeline)
     return app
 
@@ -243,6 +245,7 @@ def describe_model(pipeline: Pipeline, name: str) -> dict[str, Any]:
     hosted = pipeline.models.named(name)
     spec = asdict(hosted.spec)
     del spec["reliability"]  # thresholds for judges; the card says what they come from
+    spec["card"] = cards.summary(hosted.spec)
     return {**spec, "cost_s": hosted.cost_s, "run": "inline" if hosted.inline else "thread"}
 
 

@@ -17,7 +17,7 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from service import __version__
+from service import __version__, cards
 from service.errors import BadRequest, ServiceError
 from service.front import wire
 from service.front.messages import read_items, write_result
@@ -191,7 +191,7 @@ class WorldModels:
                     training=m.spec.training,
                     calibration=m.spec.calibration,
                     genes=m.spec.genes,
-                    card=m.spec.card or "",
+                    card=cards.summary_text(m.spec),
                     metrics=dict(m.spec.metrics),
                     cost_s=m.cost_s,
                 )
