@@ -15,13 +15,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from worldmodels import checkpoints
+from worldmodels import checkpoints, training_rows
 from worldmodels.checkpoints import Checkpoint, Manifest
 from worldmodels.contexts import Contexts
 from worldmodels.core import Floats, ModelFault, ModelSpec, Queries, Status, Verdicts, quantise
 from worldmodels.genes import GeneResolver, Vocabulary, statuses
 from worldmodels.perturbation.tables import EffectTable
 from worldmodels.registry import Source
+from worldmodels.training_rows import Coded
 
 FAMILY: Final = "measured"
 TABLE: Final = "table.safetensors"
@@ -134,8 +135,14 @@ def build(
         training=f"{len(keys):,} measured pairs of {table.source}",
         metrics={"n": float(len(keys)), "base_rate": float(labels.mean())},
     )
-    texts = {VOCABULARY: json.dumps(names)}
-    return checkpoints.write(folder, manifest, tensors={TABLE: arrays}, texts=texts, force=force)
+    seen, told = training_rows.contents(names, contexts or ("",), {relation: Coded(line, a, b)})
+    return checkpoints.write(
+        folder,
+        manifest,
+        tensors={TABLE: arrays, **seen},
+        texts={VOCABULARY: json.dumps(names), **told},
+        force=force,
+    )
 
 
 def _refuse_contradictions(

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from worldmodels import checkpoints
+from worldmodels import checkpoints, training_rows
 from worldmodels.calibration import sigmoid
 from worldmodels.checkpoints import Checkpoint, Manifest
 from worldmodels.core import quantise
@@ -77,13 +77,23 @@ def save(
         "p0": baselines(fitted, vectors.vectors, manifest.contexts),
         "rows": vocabulary.codes(names),
     }
+    seen, told = _seen(fitted, vectors.names, manifest.relations[0])
     return checkpoints.write(
         folder,
         manifest,
-        tensors={WEIGHTS: arrays},
-        texts={VOCABULARY: json.dumps(names, ensure_ascii=True)},
+        tensors={WEIGHTS: arrays, **seen},
+        texts={VOCABULARY: json.dumps(names, ensure_ascii=True), **told},
         force=force,
     )
+
+
+def _seen(
+    fitted: Fitted, names: list[str], relation: str
+) -> tuple[dict[str, dict[str, NDArray[Any]]], dict[str, str]]:
+    """The rows that decided anything, of all folds: a card must not be made of them."""
+    pairs = fitted.pairs
+    columns = pairs.contexts, [names[i] for i in pairs.a], [names[i] for i in pairs.b]
+    return training_rows.contents(*training_rows.encode({relation: columns}))
 
 
 def describe(
