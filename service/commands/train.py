@@ -7,12 +7,14 @@ import typer
 from service.commands.train_expression import coexpression, starter
 from service.commands.train_linear import linear
 from service.commands.train_perturbation import measured, pair_mlp
+from service.commands.train_screen import screen
 
 app = typer.Typer(
     help="Build a world model from data, as a folder that `serve --model` takes.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+app.command("screen")(screen)
 app.command("pair-mlp")(pair_mlp)
 app.command("measured")(measured)
 app.command("linear")(linear)

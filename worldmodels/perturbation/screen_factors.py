@@ -12,9 +12,9 @@ calibration curve per line that was fitted on held-out perturbations.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,15 @@ Single = NDArray[np.float32]
 RELATIONS: Final = ("perturbation.de", "perturbation.dir")
 POOLED: Final = "pooled"
 """Name of the last line of every table."""
+Say = Callable[[str], None]
+"""Told, one line at a time, what whoever trains should know."""
+
+
+class Advance(Protocol):
+    """Told how far training is."""
+
+    def __call__(self, stage: str, share: float) -> None:
+        """Where it is ("DE in k562, fold 2"), and the share of all the work that is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,4 +123,4 @@ class Fitted:
     or, where lines inform each other, training rows of any line; elsewhere OUT_OF_DISTRIBUTION."""
     relations: Mapping[str, Relation]
     metrics: Mapping[str, float]
-    """Held-out figures, by name."""
+    """Held-out figures by relation, line and figure: ``de.k562.per_gene_auroc``."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,12 +21,11 @@ import numpy as np
 from worldmodels.core import ModelFault, Status, canonical_context
 from worldmodels.genes import GeneResolver
 from worldmodels.perturbation import tables
-from worldmodels.perturbation.screen_factors import Rows
+from worldmodels.perturbation.screen_factors import Rows, Say
 from worldmodels.perturbation.screen_refusals import refuse
 
 Frame = Any
 """A pandas.DataFrame; pandas is imported where it is used."""
-Say = Callable[[str], None]
 
 LABELS: Final = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 FEWEST: Final = 20
