@@ -16,7 +16,7 @@ def refuse(rows: Frame, what: str, advice: str) -> None:
 
     Args:
         rows: those at fault; ``row`` is the line in the file, the header being line 1.
-        what: "repeat another row": what the rows do, after their number.
+        what: "repeat another row": what the rows do.
         advice: what to do about it.
 
     Raises:
@@ -29,5 +29,4 @@ def refuse(rows: Frame, what: str, advice: str) -> None:
         for row in rows.head(SHOWN).itertuples()
     )
     more = "; …" if len(rows) > SHOWN else ""
-    noun = "row" if len(rows) == 1 else "rows"
-    raise ModelFault(f"{len(rows):,} {noun} {what} ({shown}{more}); {advice}")
+    raise ModelFault(f"rows that {what}: {len(rows):,} ({shown}{more}); {advice}")

@@ -241,12 +241,12 @@ def _refuse_few(table: Frame, line: str) -> None:
         if found < FEWEST:
             shown = table[rows].assign(label=table[rows]["de"])
             advice = (
-                f"training and calibrating by held-out perturbations takes {FEWEST}; leave the "
-                f"line out (--lines) or give more perturbations"
+                f"training and calibrating by held-out perturbations takes {FEWEST} of them; leave "
+                "the line out (--lines) or give more"
             )
-            what = f"of {line} tell of {kind}, by {found} perturbations: too few"
+            what = f"tell of {kind} in {line}, of too few perturbations ({found})"
             if not len(shown):
-                raise ModelFault(f"no row {what}; {advice}")
+                raise ModelFault(f"rows that {what}: none; {advice}")
             refuse(shown, what, advice)
 
 
