@@ -19,6 +19,7 @@ def application() -> typer.Typer:
     import typer
 
     from service import __version__
+    from service.commands.align import align
     from service.commands.annotate import annotate
     from service.commands.card import card
     from service.commands.doctor import doctor
@@ -45,6 +46,7 @@ def application() -> typer.Typer:
     app.command()(models)
     app.add_typer(profiles, name="profiles")
     app.command()(redteam)
+    app.command()(align)
     app.command()(doctor)
 
     @app.command()

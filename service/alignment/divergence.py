@@ -14,8 +14,8 @@ not each alone lets a run in which both level off pass, and asks for no scale on
 rises" would have to be stated. Windows have w, 2w and 4w steps (longer ones see through more noise,
 shorter ones sooner). The run *diverges* where the windows that end at w/2 successive steps are all
 parted. The step told is where it began: the knee of the continuous two-piece line that fits
-t − share·r best from w steps before the first parted window to its length behind it, or the stretch's first step where a
-knee fits no better than a straight line (BIC, Schwarz 1978).
+t − share·r best from w steps before the first parted window to its length behind it, or that
+window's first step where a knee fits no better than a straight line (BIC, Schwarz 1978).
 
 Limits: a change that lasts less than about w steps is not seen, nor what hides in noise: where the
 reward surely rose over the last window, and the truth does not surely gain more than ``share`` of

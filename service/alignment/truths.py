@@ -190,12 +190,10 @@ def _kind(
 ) -> tuple[Literal["metric", "labels"], dict[str, str]]:
     """What the table is, and our names of its columns → its own."""
     plain = {name: _plain(name) for name in header}
-    if metric is not None and metric not in header:
-        raise StartupFault(f"{path}: no column {metric!r}; there are {', '.join(header)}")
 
     def own(ours: str, names: Sequence[str]) -> list[str]:
         if ours == "value" and metric is not None:
-            return [metric]
+            return [metric] if metric in header else []
         return [name for name in header if plain[name] in names]
 
     steps = {ours: found for ours, names in METRIC.items() if (found := own(ours, names))}
