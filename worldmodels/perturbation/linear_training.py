@@ -223,10 +223,17 @@ def _calibrate(
         asked = problem.judged & drawn
         rows, readouts = np.nonzero(asked if relation == DE else asked & problem.changed)
         truth = labels[rows, readouts]
-        if relation == DIR and min(int(truth.sum()), int((~truth).sum())) < 2 * FOLDS:
+        up, down = int(truth.sum()), int((~truth).sum())
+        if min(up, down) < 2 * FOLDS:
+            if relation == DE:
+                raise ModelFault(
+                    f"{up:,} of {up + down:,} pairs of perturbation and readout change (q < "
+                    f"{settings.alpha:g}): too few of either kind to learn from; give more cells "
+                    "or perturbations, or another --alpha or --min-effect"
+                )
             notes.append(
-                f"{int(truth.sum())} readouts go up and {int((~truth).sum())} down: too few to "
-                f"calibrate a direction, so {DIR} is not answered"
+                f"{up:,} readouts go up and {down:,} down: too few to calibrate a direction, so "
+                f"{DIR} is not answered"
             )
             continue
         raw = scores(relation, unseen[rows, readouts], spread[rows, readouts])
