@@ -10,14 +10,15 @@ band. Where p0 is not quite the mean of p over the questions asked, a coverage o
 the smallest lifts of the heavier side.
 
 No label is looked at: how well p orders the answered questions is the card's to say. Limits: bands
-of at least ``LEAST`` rows, so a readout may still differ from others of the same p0.
+of at least ``LEAST`` rows, so a readout may still differ from others of the same p0: a policy that
+learns by heart which side of each readout is answered keeps a little.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -76,24 +77,42 @@ def _edges(p0: Floats) -> Floats:
 
 def _ends(lift: Floats, mass: Floats, coverage: float) -> tuple[float, float]:
     """The greatest negative and the least positive lift that are answered in one band."""
-    high, low = np.flatnonzero(lift > 0), np.flatnonzero(lift < 0)
-    high, low = (
-        high[np.argsort(-lift[high], kind="stable")],
-        low[np.argsort(lift[low], kind="stable")],
-    )
-    up, down = np.cumsum(mass[high]), np.cumsum(mass[low])
-    if not len(up) or not len(down):
+    up, down = _side(lift, mass, lift > 0, -1.0), _side(lift, mass, lift < 0, 1.0)
+    if not len(up.lift) or not len(down.lift):
         return -NEVER, NEVER
-    marks = np.unique(np.concatenate([up, down]))
-    marks = marks[marks <= min(up[-1], down[-1])]
-    taken = np.searchsorted(up, marks, "right") + np.searchsorted(down, marks, "right")
+    marks = np.unique(np.concatenate([up.mass, down.mass]))
+    marks = marks[marks <= min(up.mass[-1], down.mass[-1])]
+    taken = up.taken(marks) + down.taken(marks)
     fit = marks[taken <= coverage * len(lift)]
     if not len(fit):
         return -NEVER, NEVER
-    n_up, n_down = (int(np.searchsorted(side, fit[-1], "right")) for side in (up, down))
-    below = float(lift[low[n_down - 1]]) if n_down else -NEVER
-    above = float(lift[high[n_up - 1]]) if n_up else NEVER
-    return below, above
+    return down.end(fit[-1], -NEVER), up.end(fit[-1], NEVER)
+
+
+class _Side(NamedTuple):
+    """One sign of lift from the greatest size on; rows of one lift are taken together."""
+
+    lift: Floats
+    rows: Floats
+    """Rows up to each lift."""
+    mass: Floats
+    """Their mass."""
+
+    def taken(self, marks: Floats) -> Floats:
+        """How many rows there are up to each mass."""
+        at = np.searchsorted(self.mass, marks, "right")
+        return np.asarray(np.concatenate([[0.0], self.rows])[at], np.float64)
+
+    def end(self, mark: float, nothing: float) -> float:
+        """The last lift that is taken up to a mass."""
+        at = int(np.searchsorted(self.mass, mark, "right"))
+        return float(self.lift[at - 1]) if at else nothing
+
+
+def _side(lift: Floats, mass: Floats, rows: NDArray[np.bool_], sign: float) -> _Side:
+    size, of_row = np.unique(sign * lift[rows], return_inverse=True)
+    weights = np.bincount(of_row, mass[rows], len(size))
+    return _Side(sign * size, np.cumsum(np.bincount(of_row, minlength=len(size))), weights.cumsum())
 
 
 def by_line(

@@ -22,6 +22,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from service import app, settings
+from service.commands.card_profile import Request
+from service.commands.card_profile_report import run
 from service.errors import StartupFault, nearest
 from worldmodels import checkpoints, manifest, registry, training_rows
 from worldmodels.cards import evidence, folder, markdown, published, record
@@ -74,13 +76,67 @@ def card(
         float, typer.Option(min=0, max=1, help="Where there is no label: a change is q < alpha.")
     ] = 0.05,
     config: Annotated[Path | None, typer.Option(help="Settings file.")] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="Evaluate a profile instead: what blind policies, its world model and an oracle "
+            "would earn under it. The options below are its own."
+        ),
+    ] = None,
+    served: Annotated[
+        list[Path] | None,
+        typer.Option("--model", help="Folder of a model for the profile; may be repeated."),
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Ask this server instead of this process.")
+    ] = None,
+    train: Annotated[
+        list[Path] | None,
+        typer.Option(help="Rows that blind policies learn base rates from; none: folds of --data."),
+    ] = None,
+    perturbations: Annotated[
+        int | None, typer.Option(min=1, help="Draw so many perturbations of the data at random.")
+    ] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw what policies earn, *.svg.")] = None,
+    max_blind: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Exit with 1 if a blind policy earns more than this beyond chance."
+        ),
+    ] = None,
 ) -> None:
-    """Compute a world model's card from data that it did not learn from.
+    """Compute a world model's card from data that it did not learn from, or evaluate a profile.
 
     \b
-    Example:
+    Examples:
       soft-verifier card models/screen --data held-out/k562-de.csv --data held-out/k562-dir.csv
+      soft-verifier card --profile screen-de-lift --model models/screen \\
+        --data held-out/k562-de.csv --max-blind 0.02
     """
+    if profile is not None:
+        if model is not None:
+            raise StartupFault(f"give a model to --profile as --model {model}")
+        request = Request(
+            profile=profile,
+            data=data or [],
+            train=train or [],
+            models=served or [],
+            url=url,
+            config=config,
+            split=split,
+            relation=relation,
+            cell_line=cell_line,
+            perturbations=perturbations,
+            resamples=resamples,
+            seed=seed,
+        )
+        raise typer.Exit(run(request, as_json=as_json, figure=figure, max_blind=max_blind))
+    for name, given in {
+        "--model": served, "--url": url, "--train": train, "--perturbations": perturbations,
+        "--figure": figure, "--max-blind": max_blind,
+    }.items():  # fmt: skip
+        if given:
+            raise StartupFault(f"{name} is of --profile NAME")
     if model is None:
         raise StartupFault("name a model: the folder of a trained one, or a configured name")
     if not data:
