@@ -95,8 +95,9 @@ def frequencies(rows: Answered) -> Floats:
 def sureness(rows: Answered) -> tuple[Floats, str]:
     """|lift| of each row, or |2p − 1| where there is no p₀; and which of them. Shape (n,)."""
     if rows.p0 is None:
-        return np.asarray(np.abs(2 * rows.p - 1), np.float64), CERTAINTY
-    return np.asarray(np.abs(logit(rows.p) - logit(rows.p0)), np.float64), LIFT
+        return np.asarray(np.abs(2 * rows.p - 1).round(9), np.float64), CERTAINTY
+    lift = np.abs(logit(rows.p) - logit(rows.p0))
+    return np.asarray(lift.round(9), np.float64), LIFT  # so that ±ℓ tie
 
 
 def _risk_coverage(rows: Answered) -> RiskCoverage:

@@ -1,0 +1,81 @@
+"""Data that a model was trained on are no evidence; what cannot be checked is called so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tiny_models import measured_table, pair_mlp
+from told import table
+from worldmodels import training_rows
+from worldmodels.cards import evidence
+from worldmodels.core import ModelFault
+from worldmodels.genes import GeneResolver, Vocabulary
+from worldmodels.training_rows import TrainedRows
+
+TRAINED = [("A", "X", "k562"), ("A", "Y", "k562"), ("B", "X", "k562"), ("C", "X", "rpe1")]
+
+
+def trained(genes: GeneResolver | None = None) -> TrainedRows:
+    a, b, line = (list(column) for column in zip(*TRAINED, strict=True))
+    names, contexts, rows = training_rows.encode({"perturbation.de": (line, a, b)})
+    keys = training_rows.contents(names, contexts, rows)[0][training_rows.KEYS]
+    vocabulary = Vocabulary(names, range(len(names)), genes or GeneResolver.as_they_are())
+    return TrainedRows(
+        {"perturbation.de": keys["keys_de"]}, tuple(names), tuple(contexts), vocabulary
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "seen", "leaked", "judged"),
+    [
+        pytest.param([("D", "X", "k562", 1)], 0, 0, True, id="new perturbation"),
+        pytest.param([("C", "X", "k562", 1)], 0, 0, True, id="known in another line only"),
+        pytest.param([("A", "Z", "k562", 1)], 0, 1, False, id="another readout of a known one"),
+        pytest.param([("B", "Y", "k562", 1)], 0, 1, False, id="another pair of known genes"),
+        pytest.param([("A", "X", "k562", 1)], 1, 1, False, id="the row itself"),
+        pytest.param([("A", "X", "K-562", 1)], 1, 1, False, id="line as others write it"),
+        pytest.param([("A", "X", "", 1)], 1, 1, False, id="a row of any line"),
+        pytest.param([("X", "A", "k562", 1)], 0, 0, True, id="the other way round"),
+    ],
+)
+def test_overlap(
+    rows: list[tuple[str, str, str, int]], seen: int, leaked: int, judged: bool
+) -> None:
+    found = evidence.overlap(trained(), [table(rows)])
+    assert found.checked
+    assert found.rows == seen
+    assert evidence.judge(found) is judged
+    assert found.perturbations == leaked
+
+
+def test_overlap_is_refused_with_its_count_and_three_rows() -> None:
+    rows = [(a, b, line, 1) for a, b, line in TRAINED] + [("D", "X", "k562", 0)]
+    found = evidence.overlap(trained(), [table(rows)])
+    assert (found.rows, found.perturbations) == (4, 3)
+    assert found.shown == ["A → X in k562", "A → Y in k562", "B → X in k562"]
+    with pytest.raises(ModelFault, match=r"^4 rows of the data were trained on \(A → X in k562,"):
+        evidence.refuse(found)
+
+
+def test_directions_of_pairs_whose_change_was_trained_on_overlap() -> None:
+    """The rows of both relations are held against all that was trained on."""
+    de, direction = table([("D", "X", "k562", 1)]), table([("A", "X", "k562", 0)])
+    assert evidence.overlap(trained(), [de, direction]).rows == 1
+
+
+def test_a_model_that_keeps_no_rows_is_unverified_and_not_refused() -> None:
+    found = evidence.overlap(None, [table([("A", "X", "k562", 1)])])
+    assert evidence.judge(found) == "unverified"
+    evidence.refuse(found)
+    assert "cannot be ruled out" in evidence.describe(found)
+
+
+def test_trained_families_keep_their_rows(tmp_path: Path) -> None:
+    for made in (pair_mlp(tmp_path), measured_table(tmp_path)):
+        kept = training_rows.read(made)
+        assert kept is not None
+        seen = evidence.overlap(kept, [table([("G1", "G2", "k562", 1), ("G1", "G3", "hepg2", 1)])])
+        assert seen.rows == 2, made.manifest.family
+        assert not evidence.overlap(kept, [table([("NEW", "G2", "k562", 1)])]).rows
