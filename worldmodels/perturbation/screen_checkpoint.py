@@ -129,6 +129,8 @@ def read(checkpoint: Checkpoint) -> Stored:
     where = checkpoint.path / FACTORS
     arrays = checkpoint.mapped(FACTORS)
     heads = _heads(checkpoint)
+    if set(heads) != set(checkpoint.manifest.relations):
+        raise _fault(checkpoint.path / HEADS, f"its relations are {sorted(heads)}")
     fitted = Fitted(
         lines=checkpoint.manifest.contexts,
         perturbations=tuple(checkpoint.names(PERTURBATIONS)),
@@ -177,6 +179,8 @@ def check(path: Path, fitted: Fitted) -> None:
         ModelFault: they do not; says which.
     """
     lines, shape = len(fitted.lines) + 1, (len(fitted.perturbations), len(fitted.readouts))
+    if not fitted.lines:
+        raise _fault(path, "it was built for no cell line")
     for what, names in (("perturbation", fitted.perturbations), ("readout", fitted.readouts)):
         if len(set(names)) != len(names) or not names:
             raise _fault(path, f"its {what}s are none, or one is there twice")
