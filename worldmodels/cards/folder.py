@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -28,15 +29,27 @@ def write(folder: Path, card: Card, *, png: bool = False) -> list[Path]:
     Raises:
         ModelFault: nothing can be written there.
     """
+    _reach(folder)
     files: dict[str, bytes] = figures.draw(card)
     if png:
         files |= figures.draw(card, "png")
     text = markdown.write(card, figures.names())
     files[MARKDOWN] = text.encode("utf-8", "replace")
     files[record.FILE] = record.encode(card)
-    try:
+    return _put(folder, files)
+
+
+def _reach(folder: Path) -> None:
+    """Say now that nothing can be written there, before hours of asking and drawing."""
+    with _reporting(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        return _put(folder, files)
+        tempfile.TemporaryFile(dir=folder).close()
+
+
+@contextlib.contextmanager
+def _reporting(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ModelFault(
             f"{folder}: cannot write the card ({error.strerror or error}); check the permissions "
@@ -45,7 +58,7 @@ def write(folder: Path, card: Card, *, png: bool = False) -> list[Path]:
 
 
 def _put(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
-    with tempfile.TemporaryDirectory(prefix=".card.", dir=folder) as beside:
+    with _reporting(folder), tempfile.TemporaryDirectory(prefix=".card.", dir=folder) as beside:
         for name, content in files.items():
             (Path(beside) / name).write_bytes(content)
         for name in files:
@@ -63,8 +76,9 @@ def refuse(folder: Path, digest: str, files: set[str], *, force: bool) -> None:
         force: replace whatever card is there.
 
     Raises:
-        ModelFault: a card of another model or of other data is there.
+        ModelFault: a card of another model or of other data is there, or nothing can be written.
     """
+    _reach(folder)
     path = folder / record.FILE
     if force or not path.exists():
         return
