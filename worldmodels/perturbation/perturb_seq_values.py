@@ -1,7 +1,7 @@
 """The values of a Perturb-seq matrix: what they are, and genes × cells log-normalised in chunks.
 
 One pass over the cells checks every value and adds up each cell's total; further passes take as
-many genes at a time as ``ENTRIES`` allows, so memory does not grow with the file. Normalisation is
+many genes at a time as ``MOST_ENTRIES`` allows, so memory is bounded whatever the file. Normalisation is
 scanpy's ``normalize_total(target_sum=1e4)`` then ``log1p`` (which need the whole matrix at once):
 x ↦ log(1 + 10⁴·x / total), with the quotient in double precision, so that equal shares tie exactly.
 Values that are logarithms already are used as they are, never logged twice. Limits: rare genes are
@@ -23,8 +23,11 @@ from worldmodels.expression.matrices import Columns, Entries, Matrix, blocks
 
 TARGET: Final = 1e4
 """Counts per cell after normalisation."""
-ENTRIES: Final = 1 << 25
-"""Stored entries of a chunk of genes: about 700 MB while it is turned around."""
+LEAST_ENTRIES: Final = 1 << 23
+MOST_ENTRIES: Final = 1 << 26
+PASSES: Final = 8
+"""A chunk of genes holds so many stored entries that ``PASSES`` chunks are enough, within bounds:
+200 MB at the least while it is turned around, 1.6 GB at the most."""
 HIGHEST_LOG: Final = 16.0
 """log(1 + 8.9 million): no logarithm of a cell's counts, in total or per million, is larger."""
 
@@ -126,9 +129,10 @@ def chunks(
     """
     scale = None if found.scale == "logs" else found.totals
     load = np.cumsum(found.detected[columns])
+    most = min(max(int(load[-1]) // PASSES, LEAST_ENTRIES), MOST_ENTRIES)
     first = 0
     while first < len(columns):
-        room = (load[first - 1] if first else 0) + ENTRIES
+        room = (load[first - 1] if first else 0) + most
         last = max(int(np.searchsorted(load, room, side="right")), first + 1)
         yield _chunk(matrix, scale, cell_of, columns[first:last], first, where)
         first = last

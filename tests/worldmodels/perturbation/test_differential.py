@@ -125,7 +125,7 @@ def test_genes_in_many_chunks_are_the_same(
 ) -> None:
     path = small.file(tmp_path / "s.h5ad", form)
     whole = effects_of(path)
-    monkeypatch.setattr("worldmodels.perturbation.perturb_seq_values.ENTRIES", 500)
+    monkeypatch.setattr("worldmodels.perturbation.perturb_seq_values.MOST_ENTRIES", 500)
     monkeypatch.setattr("worldmodels.expression.matrices.BLOCK", 700)
     with opened(path) as annotated:
         (one,) = perturb_seq.screens(annotated, Choice())
