@@ -16,13 +16,23 @@ import msgspec
 from service.redteam.bench import Bench
 from service.rewards.core import Item, Reason, Result, Verdict
 from service.rewards.profiles import Profile
-from worldmodels.core import Status
+from worldmodels.core import RELATIONS, ModelSpec, Reliable, Status
 
 if TYPE_CHECKING:
     from softverifier import RewardClient
 
 P0: Final = 0.5
-"""What the synthetic world model would say without the perturbation."""
+"""What the synthetic world model would say without the perturbation, if a shot does not say."""
+_ALL: Final = {"": (Reliable(1e-6, (), (0.0,), (0.0,)),)}
+SYNTHETIC: Final = ModelSpec(
+    name="made up",
+    family="redteam",
+    version="1",
+    digest="none",
+    relations=tuple(RELATIONS),
+    reliability=dict.fromkeys(RELATIONS, _ALL),
+)
+"""What the synthetic world model says of itself: its card proves all of it reliable."""
 
 
 class Shot(NamedTuple):
@@ -32,6 +42,7 @@ class Shot(NamedTuple):
     p: float | None = None
     """What world models say; None for profiles that ask none."""
     status: Status = Status.OK
+    p0: float = P0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +118,7 @@ def verdict_of(shot: Shot) -> Verdict:
     if shot.status is not Status.OK:
         return Verdict(shot.status)
     p = 0.9 if shot.p is None else shot.p
-    return Verdict(Status.OK, p, P0, 0.04, p)
+    return Verdict(Status.OK, p, shot.p0, 0.04, p, SYNTHETIC)
 
 
 class Remote:

@@ -12,6 +12,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 from service.redteam import (
+    blind,
     characters,
     evidence,
     figures,
@@ -112,6 +113,7 @@ def run(
             paid.setdefault((one.case.name, result.answer), result.reward)
         one.line.add(_admitted(profile, one.line, finding))
     report.lines.append(_constant(cases, honest, paid))
+    report.lines.append(blind.blind(cases, arena))
     report.seconds = time.perf_counter() - started
     return report
 

@@ -15,7 +15,7 @@ from service.redteam.mutations import TOKENS, mutated
 from service.redteam.report import out_of_bounds
 from service.rewards import files
 from service.rewards.core import ERRORS, Component, Item, Reason, Verdict
-from worldmodels.core import Status
+from worldmodels.core import ANSWERED, Status
 
 SHIPPED = sorted(path.stem for path in files.SHIPPED.glob("*.toml"))
 LEXICAL = [
@@ -30,7 +30,7 @@ FEW = settings(
 CHEAP = settings(FEW, max_examples=40)
 TEXTS = st.lists(st.sampled_from(TOKENS) | st.text(max_size=8), max_size=14).map("".join)
 PROBABILITIES = st.floats(0, 1)
-SILENT = [status for status in Status if status not in (Status.OK, Status.MODEL_ERROR)]
+SILENT = [status for status in Status if status not in {*ANSWERED, Status.MODEL_ERROR}]
 VERDICTS = st.sampled_from(SILENT).map(Verdict) | PROBABILITIES.map(
     lambda p: Verdict(Status.OK, p, 0.5, 0.1, p)
 )
