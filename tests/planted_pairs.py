@@ -21,7 +21,7 @@ PROFILES = ("rbio-mlp", "screen-de", "screen-de-lift")
 WIDTH = 8
 
 
-def plant(folder: Path, perturbations: int = 150, readouts: int = 120, seed: int = 0) -> Path:
+def plant(folder: Path, perturbations: int = 100, readouts: int = 80, seed: int = 0) -> Path:
     """Write everything into ``folder``; the settings file is returned."""
     draw = np.random.default_rng(seed)
     genes = [f"P{i}" for i in range(perturbations)] + [f"R{i}" for i in range(readouts)]
