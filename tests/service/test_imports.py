@@ -8,7 +8,18 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "scanpy", "anndata", "sklearn", "scipy", "pandas", "pyarrow", "h5py", "ray")
+HEAVY = (
+    "torch",
+    "scanpy",
+    "anndata",
+    "sklearn",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "h5py",
+    "matplotlib",
+    "ray",
+)
 
 
 @pytest.mark.parametrize(

@@ -57,3 +57,54 @@ def test_undefined_figures_are_left_out(labels: list[int], left_out: set[str]) -
     found = metrics.figures(np.zeros(n, int), np.array(labels, int), np.full(n, 0.6))
     assert not left_out & set(found)
     assert found["n"] == n
+
+
+def test_weights_count_as_repeated_rows() -> None:
+    rng = np.random.default_rng(2)
+    groups, labels = rng.integers(0, 5, 200), rng.integers(0, 2, 200)
+    scores = rng.integers(0, 6, 200) / 5  # many ties
+    weights = rng.integers(0, 4, 200)
+    repeated = np.repeat(np.arange(200), weights)
+    expected = metrics.per_gene_auroc(groups[repeated], labels[repeated], scores[repeated])
+    found = metrics._Weighted(groups, labels, scores).mean(weights.astype(float))
+    assert found == pytest.approx(expected)
+
+
+def test_the_standard_error_counts_perturbations_not_rows() -> None:
+    """Ten times the rows of the same perturbations make it no surer."""
+    rng = np.random.default_rng(3)
+    perturbation = np.repeat(np.arange(50), 4)
+    readout = np.tile(np.arange(4), 50)
+    labels = rng.integers(0, 2, 200)
+    scores = labels + rng.normal(0, 1.5, 200)
+    few = metrics.standard_error(readout, labels, scores, perturbation, resamples=200)
+    many = [np.tile(column, 10) for column in (readout, labels, scores, perturbation)]
+    assert metrics.standard_error(*many, resamples=200) == pytest.approx(few)
+    assert 0.01 < few < 0.1
+    assert metrics.standard_error(readout, labels, scores, perturbation, resamples=200) == few
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups"),
+    [
+        pytest.param([1, 1, 1], [0, 0, 0], id="one class"),
+        pytest.param([1, 0], [0, 1], id="one class in each readout"),
+        pytest.param([], [], id="no row"),
+    ],
+)
+def test_no_standard_error_without_an_auroc(labels: list[int], groups: list[int]) -> None:
+    codes, truth = np.array(groups, np.intp), np.array(labels, np.intp)
+    scores = np.linspace(0, 1, len(labels))
+    perturbations = np.arange(len(labels))
+    assert np.isnan(metrics.standard_error(codes, truth, scores, perturbations))
+
+
+def test_the_area_under_the_roc_is_the_auroc() -> None:
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 2, 400)
+    scores = (labels + rng.normal(0, 1, 400)).round(1)  # ties
+    grid = np.linspace(0, 1, 20_001)
+    rates = metrics.roc(labels, scores, grid)
+    area = ((rates[1:] + rates[:-1]) / 2 * np.diff(grid)).sum()
+    assert area == pytest.approx(metrics.auroc(labels, scores), abs=1e-3)
+    assert np.isnan(metrics.roc(np.ones(3), np.arange(3), grid)).all()
