@@ -223,6 +223,18 @@ def test_what_it_declares(model: Screen, written: Checkpoint) -> None:
         model.row("gene.similarity", "P1", "k562")
 
 
+def test_the_way_of_accelerators_says_the_same(written: Checkpoint, model: Screen) -> None:
+    other = Screen(written, PLAIN, name="screen", device="cpu:0")  # their code, without one
+    asked = model.examples(300)
+    mixed = Queries(asked.relation, asked.subjects, asked.objects, ["k562", "", "hepg2"] * 100)
+    here, there = model.predict(mixed), other.predict(mixed)
+    np.testing.assert_array_equal(here.status, there.status)
+    for name in ("p", "p0", "uncertainty", "raw"):
+        np.testing.assert_allclose(getattr(here, name), getattr(there, name), atol=1.1e-6)
+    alone = other.predict(mixed.take([7]))
+    assert alone.p[0] == there.p[7]
+
+
 def test_a_device_that_is_not_there(written: Checkpoint) -> None:
     with pytest.raises(ModelFault, match=r"device 'cuda:7' cannot be used .*serve on cpu"):
         Screen(written, PLAIN, name="x", device="cuda:7")
