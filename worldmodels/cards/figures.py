@@ -152,6 +152,7 @@ def _beside(axes: Axes, section: Section) -> None:
         )
     axes.axhline(0.5, color=CHANCE, linewidth=0.8)
     axes.set_xticks(range(len(panels)), list(panels))
+    axes.set_xlim(-0.6, len(panels) - 0.4)
     least = min((h for _, heights, _ in bars for h in heights if h is not None), default=0.5)
     axes.set(ylabel="per-gene AUROC", ylim=(min(0.4, least - 0.05), 1.0))
     _legend(axes, "hatched: others, on PerturbQA's test split" if others else "", loc="upper right")
