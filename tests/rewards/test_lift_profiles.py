@@ -211,3 +211,20 @@ def test_profiles_can_be_bound_to_a_model_by_name(profiles, name):
     bound = profiles[name].with_model("screen")
     assert ("screen", "perturbation.de") in bound.selectors
     assert bound.digest != profiles[name].digest
+
+
+@pytest.mark.parametrize(
+    ("profile", "figures", "model", "said"),
+    [
+        pytest.param("plain", (0.5, None), SPEC, "screen states no p0 for perturbation.de",
+                     id="no p0"),
+        pytest.param("covered", (0.9, 0.1), None, "no card that counts as evidence", id="no card"),
+        pytest.param("screen-de-lift", (0.13, 0.125), SPEC, "p 0.13 and p0 0.125 say too little",
+                     id="too little"),
+    ],
+)  # fmt: skip
+def test_silence_says_why(mine, scored, item, profile, figures, model, said):
+    found = scored(profile, "yes", *figures, model=model)
+    task = {"type": "perturbation.de", "perturbation": "A", "gene": "B", "cell_line": "k562"}
+    judge = mine[profile].composition.parts[0].judge
+    assert said in judge.remark(item("", task=task), found.components[0])

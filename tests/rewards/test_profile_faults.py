@@ -115,7 +115,7 @@ FAULTS = {
     "log of a label": ("[[component]]\nname = \"a\"\nverifier = \"answer\"\nscore = \"log\"\n", "mine.toml:4: [component 'a'] score: answers state a label here"),
     "prob of a probability": (TOP + '[extract]\nstates = "probability"\n' + SOFT, "[component 'de'] score: answers state a probability here"),
     "a label's report of a probability": (TOP + '[extract]\nstates = "probability"\n' + SOFT + 'score = "log"\n' + SOFT.replace('"de"', '"d2"') + 'role = "report"\n', "[component 'd2'] score: answers state a probability here"),
-    "unknown score": (TOP + SOFT + 'score = "lift up"\n', "score: 'lift up' is none of prob, raw, hard, brier, log"),
+    "unknown score": (TOP + SOFT + 'score = "lift up"\n', "score: 'lift up' is none of prob, raw, lift, hard, brier, log"),
     "epsilon 0": (TOP + SOFT + 'score = "log"\nepsilon = 0\n', "mine.toml:7: [component 'de'] epsilon:"),
     "selector of another kind": (TOP + SOFT.replace('"m"', '"familly:pair-mlp"'), "mine.toml:5: [component 'de'] model: 'familly:pair-mlp' selects nothing"),
     "selector without a family": (TOP + SOFT.replace('"m"', '"family:"'), "model: 'family:' selects nothing"),

@@ -43,6 +43,7 @@ from service.rewards.errors import ProfileFault
 from service.rewards.forms import Form
 from service.rewards.library import Library
 from service.rewards.proper import expected
+from service.rewards.silence import silence
 from service.rewards.truth import confidences, hard_label, truth_fault
 from service.rewards.verifiers.judge import Fault, Judge
 from service.rewards.vocabulary import vocabulary_of
@@ -160,6 +161,12 @@ class AskedJudge(Judge):
         if self.options.score == "raw" and component.score is not None:
             return abs(2.0 * component.score - 1.0)  # n or 1 − n: the same distance from 0.5
         return super().certainty(component)
+
+    def remark(self, item: Item, component: Component) -> str | None:
+        """Why a probability that was given is not paid; None where the reason says it."""
+        if component.p is None:
+            return None
+        return silence(self.name, Reason(component.status), component, self.question(item))
 
     def _by_truth(self, item: Item, answer: Answer) -> Component:
         truth = item.truth
