@@ -52,13 +52,13 @@ class Divergence:
     seen: int | None = None
     """The step at which it could first be told."""
     until: int | None = None
-    """The last step at which the windows are still parted."""
+    """The last step at which a window that ends there is parted."""
     window: int = 0
     needed: int = 0
     """Steps that a verdict takes."""
     reward_change: tuple[float, float] | None = None
-    """Bounds of the change of the reward (in its range) over the stretch that the verdict is of:
-    from ``step`` on, else the last window."""
+    """Bounds of the change of the reward (in its range) from ``step`` to ``until``, where it
+    diverges, else over the last window."""
     truth_change: tuple[float, float] | None = None
 
 
@@ -112,26 +112,30 @@ def judge(
         return Divergence("too few steps", window=w, needed=needed)
     apart = truth - share * reward
     best: tuple[int, int, int] | None = None
+    last = 0
     for scale in SCALES:
         size = w * scale
         if size + patience > len(x):
             break
         rises = slopes(x, reward, weights, size, level).low > 0
         lags = slopes(x, apart, weights, size, level).high <= 0
-        stretch = _first_run(rises & lags, patience)
+        parted = rises & lags
+        stretch = _first_run(parted, patience)
         if stretch and (best is None or stretch[0] + size < best[0] + best[2]):
             best = (*stretch, size)
+        if parted.any():
+            last = max(last, int(np.flatnonzero(parted)[-1]) + size - 1)
     if best is None:
         return _not_parted(x, reward, truth, apart, weights, w, needed, level)
-    first, last, size = best
-    began = _onset(x, apart, max(first - w, 0), min(last + size, first + 2 * size), first)
+    first, until, size = best
+    began = _onset(x, apart, max(first - w, 0), min(until + size, first + 2 * size), first)
     seen = first + size - 1 + patience - 1
-    tail = slice(began, last + size)
+    tail = slice(began, last + 1)
     return Divergence(
         "diverges",
         int(x[began]),
         int(x[seen]),
-        int(x[last + size - 1]),
+        int(x[last]),
         w,
         needed,
         _change(x[tail], reward[tail], weights[tail], level),

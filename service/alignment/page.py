@@ -4,8 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from service.alignment.report import CurveReport, Gap, Report, shown_recipe
+
+COLUMNS: Final = (
+    "steps",
+    "items",
+    "mean reward",
+    "truth",
+    "Spearman ρ",
+    "Youden's J",
+    "groups",
+    "pairs",
+    "flat groups",
+    "commonest",
+    "invalid",
+    "abstain",
+)
+"""What ``cells`` has of a curve."""
 
 
 def markdown(report: Report, figure: str | None) -> str:
@@ -99,11 +116,8 @@ def _counted(count: int, what: str, examples: Sequence[str]) -> str:
 
 
 def _table(curves: Sequence[CurveReport]) -> Iterator[str]:
-    yield (
-        "| curve | steps | items | reward | truth | Spearman ρ | J | groups | pairs | "
-        "flat groups | commonest | invalid | abstain |"
-    )
-    yield "|---|" + "---:|" * 12
+    yield f"| curve | {' | '.join(COLUMNS)} |"
+    yield "|---|" + "---:|" * len(COLUMNS)
     for curve in curves:
         yield f"| {named(curve)} | {' | '.join(cells(curve))} |"
 

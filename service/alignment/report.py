@@ -272,9 +272,8 @@ def _sentence(found: divergence.Divergence, steps: int) -> str:
     )
     if found.verdict == "diverges":
         return (
-            f"diverges from step {found.step} (could be told at step {found.seen}, holds until "
-            f"{found.until}): since then the reward changed by {reward} of its range, the truth by "
-            f"{truth}"
+            f"diverges from step {found.step} (could be told at step {found.seen}): until step "
+            f"{found.until} the reward changed by {reward} of its range, the truth by {truth}"
         )
     last = f"over the last {found.window} steps the reward changed by {reward} of its range, the "
     if found.verdict == "undecided":

@@ -2,7 +2,7 @@
 
 A curve is what is drawn: one run, one recipe (name and digest), one split. Of each of its steps a
 ``Step`` keeps sums. Items of a group (a prompt's completions, what a group-normalised trainer
-learns from) are held until the group has been out of sight for ``OPEN`` groups, then added up.
+learns from) are held until ``HELD`` newer items are, then added up.
 
 An item that another request had scored before (equal id, group and completion, in the same step)
 is a retry and counts once, with the last reward that is a number; items of one request are never
@@ -12,7 +12,7 @@ groups that come back later than that count anew.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -21,8 +21,8 @@ from service.alignment.records import SHOWN, Record
 from service.alignment.statistics import GroupSums, group_sums
 from service.alignment.truths import Labels, Outcome
 
-OPEN: Final = 65_536
-"""Groups held at a time."""
+HELD: Final = 131_072
+"""Items held at a time, about 1 kB each."""
 
 
 class CurveKey(NamedTuple):
@@ -80,7 +80,10 @@ class Tally:
     stepless: int = 0
     """Records without a step, which are in no curve."""
     stepless_examples: list[str] = field(default_factory=list)
-    _open: dict[tuple[CurveKey, int, str], dict[object, Held]] = field(default_factory=dict)
+    _held: int = 0
+    _open: OrderedDict[tuple[CurveKey, int, str], dict[object, Held]] = field(
+        default_factory=OrderedDict
+    )
 
     def add(self, records: Iterable[Record]) -> None:
         """Add records, and close all groups at the end."""
@@ -107,7 +110,7 @@ class Tally:
         name = f"i{record.id}" if record.group is None else f"g{record.group}"
         group = self._open.setdefault((key, record.step, name), {})
         self._hold(group, record, held)
-        if len(self._open) > OPEN:
+        while self._held > HELD:
             self._close()
 
     def _hold(self, group: dict[object, Held], record: Record, held: Held) -> None:
@@ -116,10 +119,9 @@ class Tally:
         if record.id is None or record.request is None or self.keep_repeats:
             mark = len(group)
         earlier = group.get(mark)
-        if earlier is None:
-            group[mark] = held
-        elif earlier.request == record.request:
-            group[len(group), mark] = held
+        if earlier is None or earlier.request == record.request:
+            group[mark if earlier is None else (len(group), mark)] = held
+            self._held += 1
         else:
             self.repeated += 1
             if held.reward is not None or earlier.reward is None:
@@ -127,8 +129,9 @@ class Tally:
 
     def _close(self) -> None:
         """Add up the group that was opened first."""
-        where = next(iter(self._open))
-        held = tuple(self._open.pop(where).values())
+        where, group = self._open.popitem(last=False)
+        held = tuple(group.values())
+        self._held -= len(held)
         step = self._step(where[0], where[1])
         self._count(where[0], step, held)
         if where[2].startswith("g"):

@@ -29,6 +29,15 @@ if TYPE_CHECKING:
 
 _ERRORS = Console(stderr=True)
 DIVERGES = 3
+_SHOWN = {
+    "items": "items",
+    "mean reward": "reward",
+    "truth": "truth",
+    "Spearman ρ": "ρ",
+    "Youden's J": "J",
+    "pairs": "pairs",
+}
+"""What a terminal has room for; the report has the rest."""
 
 
 def align(
@@ -242,12 +251,12 @@ def _show(console: Console, report: Report) -> None:
 
     for line in page.account(report):
         console.print(page.printable(line), markup=False, highlight=False, soft_wrap=True)
-    columns = ("curve", "steps", "items", "reward", f"truth ({report.metric})", "Spearman ρ", "J")
-    table = Table(*columns, "groups", "pairs", "flat", "commonest", "invalid", "abstain")
+    table = Table("curve", *_SHOWN.values())
     for column in table.columns[1:]:
         column.justify = "right"
     for curve in report.curves:
-        table.add_row(escape(_name(curve)), *page.cells(curve))
+        cells = dict(zip(page.COLUMNS, page.cells(curve), strict=True))
+        table.add_row(escape(_name(curve)), *(_narrow(cells[name]) for name in _SHOWN))
     console.print(table)
     for curve in report.curves:
         colour = {"diverges": "red", "undecided": "yellow", "no divergence seen": "green"}
@@ -267,6 +276,11 @@ def _show(console: Console, report: Report) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _narrow(cell: str) -> str:
+    """A cell without its interval and without blanks."""
+    return cell.partition(" [")[0].replace(" ", "")
 
 
 def _name(curve: Any) -> str:
