@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import tiny_screen
 from carded import held_out, invoke, make_card, train
 from service.commands.card import card
 from worldmodels import checkpoints
@@ -170,3 +172,31 @@ def test_unknown_lines_and_genes_are_counted_not_guessed(
     (section,) = record.read(out / "card.json").sections
     assert section.statuses == {"OK": 2, "UNKNOWN_GENE": 2, "OUT_OF_DISTRIBUTION": 1}
     assert list(section.by_line) == ["k562"], "a line without an answer has no figures"
+
+
+def test_a_screen_model_is_carded_with_what_it_pools_and_what_it_does_not_know(
+    tmp_path: Path,
+) -> None:
+    """Two relations, a line of its own, one that it pools, a perturbation without a feature."""
+    tiny_screen.write(tmp_path / "screen")
+    rng = np.random.default_rng(0)
+    paths = []
+    for name in ("k562-de.csv", "k562-dir.csv", "hela-de.csv"):
+        rows = [
+            f"P{i},R{j},{rng.integers(0, 2)},{'train' if i < 8 else 'test'}"
+            for i in range(30)
+            for j in range(12)
+        ]
+        path = tmp_path / name
+        path.write_text("\n".join(["pert,gene,label,split", *rows]) + "\n")
+        paths += ["--data", path]
+    code, output = make_card(tmp_path / "screen", *paths, "--allow-overlap", *QUICK)
+    assert code == 0, output
+    de, direction = record.read(tmp_path / "screen" / "card.json").sections
+    assert de.statuses == {"OK": 252, "OUT_OF_DISTRIBUTION": 12, "POOLED": 264}
+    assert set(de.by_line) == {"k562", "hela"}
+    assert {one.value for one in de.strata if one.by == "status"} == {"OK", "POOLED"}
+    assert direction.lines == ["k562"]
+    for panel in (*de.by_line.values(), *direction.by_line.values()):
+        assert panel.p0 is not None
+        assert panel.p0["per_gene_auroc"] == 0.5, "its p0 is blind to the perturbation"
