@@ -51,6 +51,8 @@ SHOWN: Final = 200
 """Characters of a path that a message shows."""
 CARD: Final = "card.json"
 """A model's card lies beside its manifest, outside its digest: it is computed afterwards."""
+CARD_PARTS: Final = ("card.", "card-")
+"""How the names of a card's other files begin: its Markdown and its figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +238,8 @@ def _manifest(path: Path) -> tuple[Manifest, bytes]:
 
 
 def _check_name(where: Path, name: str) -> None:
-    if not name or name in {".", "..", FILE, CARD} or "/" in name or "\\" in name or "\0" in name:
+    taken = name in {"", ".", "..", FILE, CARD} or name.startswith(CARD_PARTS)
+    if taken or "/" in name or "\\" in name or "\0" in name:
         raise ModelFault(f"{where}: {name!r} is not the name of a file in the folder itself")
 
 

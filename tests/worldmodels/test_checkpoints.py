@@ -310,3 +310,12 @@ def test_reading_imports_no_torch(made: Checkpoint) -> None:
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", ["card.json", "card.md", "card-roc.svg"])
+def test_the_names_of_a_card_are_its_own(tmp_path: Path, name: str) -> None:
+    manifest = checkpoints.Manifest(
+        name="m", family="fake", version="1", relations=("perturbation.de",)
+    )
+    with pytest.raises(ModelFault, match=f"'{name}' is not the name of a file"):
+        checkpoints.write(tmp_path / "m", manifest, texts={name: "{}"})
