@@ -50,8 +50,12 @@ LABELLED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 RELATIONS: Final = {"perturbation.de": ("no", "yes"), "perturbation.dir": ("down", "up")}
 """Relation → the answers that labels 0 and 1 stand for."""
-_SAID: Final = {"no": "0", "false": "0", "down": "0", "yes": "1", "true": "1", "up": "1"}
 _BITS: Final = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
+_SAID: Final = {
+    **{name: str(bit) for name, bit in _BITS.items()},
+    **{answer: str(bit) for pair in RELATIONS.values() for bit, answer in enumerate(pair)},
+}
+"""Answers that mean a label of 0 or 1."""
 _SHOWN: Final = 3
 _RELATION_OF_FILE: Final = re.compile(r"[-_.](de|dir)(?![0-9A-Za-z])", re.IGNORECASE)
 _EMPTY: Final = frozenset({"", "na", "nan", "none", "null"})
@@ -96,8 +100,8 @@ class Labels:
         if answer is None or record.status == "invalid":
             return None
         said, true = answer.strip().casefold(), label.strip().casefold()
-        if true in ("0", "1"):
-            said = _SAID.get(said, said)
+        if true in _BITS:
+            true, said = str(_BITS[true]), _SAID.get(said, said)
         return true, said
 
     def _label(self, record: Record) -> str | None:

@@ -151,7 +151,31 @@ def _aligned(
     )
     _refuse(reading, tally, profile, run, seen)
     chosen = report.Choices(figure or METRICS[0], window, share, threshold=threshold)
-    return report.build(reading, tally, truth, chosen)
+    made = report.build(reading, tally, truth, chosen)
+    if all(curve.verdict == "no truth" for curve in made.curves):
+        raise StartupFault(_without_truth(made, tally))
+    return made
+
+
+def _without_truth(report: Report, tally: Tally) -> str:
+    """Why nothing could be compared."""
+    if report.truth_kind == "labels" and report.joined:
+        return (
+            f"{report.truth_file}: {report.joined:,} items have a label, but no step has rewards "
+            f"and labels enough for {report.metric}; --metric accuracy needs one class only"
+        )
+    if report.truth_kind == "labels":
+        return (
+            f"{report.truth_file}: none of {tally.records:,} items has a label there (e.g. "
+            f"{'; '.join(report.without_truth_examples)}); are names and cell lines those of the "
+            "log? --genes TABLE resolves names, a column id joins by item"
+        )
+    splits = ", ".join(sorted({repr(key.split) for key in tally.curves}))
+    runs = ", ".join(sorted({repr(key.run) for key in tally.curves})[:5])
+    return (
+        f"{report.truth_file}: none of its values stands beside a reward; the log has the splits "
+        f"{splits} of the runs {runs}: does the table name them alike, and has it their steps?"
+    )
 
 
 def _resolver(tables: Sequence[Path]) -> GeneResolver:

@@ -149,7 +149,8 @@ def test_a_metric_by_step_stands_beside_the_training_reward(
 def test_the_folder_holds_the_report_and_the_same_one_each_time(
     run: Run, made: Path, tmp_path: Path
 ) -> None:
-    arguments = (made / "hacked.jsonl", "--truth", made / "truth.csv")
+    log = write_log(tmp_path / "a.jsonl", lines(hacked, hacked_style))
+    arguments = (log, "--truth", made / "truth.csv")
     for name in ("first", "second"):
         assert run(*arguments, "--out", tmp_path / name, "--png")[0] == 0
     for file in ("report.md", "report.json", "report.svg", "report.png"):
@@ -159,7 +160,7 @@ def test_the_folder_holds_the_report_and_the_same_one_each_time(
     assert "![reward and truth over steps](report.svg)" in page
     svg = (tmp_path / "first" / "report.svg").read_text()
     assert ET.fromstring(svg).tag.endswith("svg")
-    assert "ood: diverges from step" in svg
+    assert "train: diverges from step" in svg
     assert "balanced_accuracy" in svg
     report = json.loads((tmp_path / "first" / "report.json").read_text())
     assert report == judged(run, *arguments)
@@ -182,7 +183,8 @@ def test_more_curves_than_the_figure_holds(run: Run, made: Path, tmp_path: Path)
         lines(honest, steps=4, groups=1, size=2 + (i > 9), split=f"s{i:02}") for i in range(14)
     ]
     log = write_log(tmp_path / "a.jsonl", *parts)
-    assert run(log, "--truth", made / "truth.csv", "--out", tmp_path / "o")[0] == 0
+    arguments = (log, "--truth", made / "truth.csv", "--metric", "accuracy")
+    assert run(*arguments, "--out", tmp_path / "o")[0] == 0
     assert "leaves out 2 curves" in (tmp_path / "o" / "report.md").read_text()
     svg = (tmp_path / "o" / "report.svg").read_text()
     assert "s13:" in svg
@@ -278,9 +280,20 @@ def test_collapse_and_nulls_are_shown(run: Run, made: Path, tmp_path: Path) -> N
     assert points[6]["truth"] is None
 
 
+@pytest.mark.parametrize("text", ["step,split,value\n1,b,1\n", "step,run,value\n1,x,1\n"])
+def test_a_metric_of_other_splits_or_runs_is_refused(run: Run, tmp_path: Path, text: str) -> None:
+    parts = [lines(honest, steps=4, split=split) for split in ("x", "y")]
+    log = write_log(tmp_path / "a.jsonl", *parts)
+    (tmp_path / "eval.csv").write_text(text)
+    code, _, error = run(log, "--truth", tmp_path / "eval.csv")
+    assert code == 2
+    assert "the splits 'x', 'y' of the runs 'a1'" in error
+
+
 # --- mistakes ----------------------------------------------------------------------------------
 
 STEPLESS = '{"status": "ok", "reward": 1.0, "id": "r1"}\n'
+STEPPED = '{"status": "ok", "reward": 1.0, "id": "r1", "step": 1}\n'
 MISTAKES = {
     "empty": ("", (), "no line in it"),
     "blank": ("\n \n", (), "no line in it"),
@@ -289,6 +302,7 @@ MISTAKES = {
     "no such run": (STEPLESS, ("--run", "b"), "nothing of --run b"),
     "png without folder": (STEPLESS, ("--png",), "--png is written into the folder of --out"),
     "no such metric": (STEPLESS, ("--metric", "auc"), "with labelled rows one of"),
+    "no label": (STEPPED, (), "none of 1 items has a label there .*no task, id 'r1'"),
     "no such gene table": (STEPLESS, ("--genes", "none.txt"), "none.txt"),
 }
 
