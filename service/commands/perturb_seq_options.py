@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -12,6 +12,8 @@ from worldmodels.expression.annotated import opened
 from worldmodels.perturbation import perturb_seq
 from worldmodels.perturbation.differential import Effects, effects
 from worldmodels.perturbation.perturb_seq import MIN_CELLS, MIN_DETECTED, Choice, Report
+
+CHECKING: Final = "checking values"
 
 PerturbationColumn = Annotated[
     str | None,
@@ -65,11 +67,9 @@ def tested(file: Path, choice: Choice, report: Report) -> list[Effects]:
     Raises:
         ModelFault: a file that cannot be used; the message says why and what to do.
     """
-    found = []
+    report(CHECKING, 0.0)
     with opened(file) as annotated:
-        for screen in perturb_seq.screens(annotated, choice):
-            found.append(_tested(screen, report))
-    return found
+        return [_tested(screen, report) for screen in perturb_seq.screens(annotated, choice)]
 
 
 def tested_one(file: Path, choice: Choice, report: Report) -> Effects:
@@ -78,6 +78,7 @@ def tested_one(file: Path, choice: Choice, report: Report) -> Effects:
     Raises:
         ModelFault: as ``tested``, or there are several cell lines.
     """
+    report(CHECKING, 0.0)
     with opened(file) as annotated:
         lines = perturb_seq.lines(annotated, choice)
         if len(lines) > 1:

@@ -184,27 +184,32 @@ def measured(
     manifest.check_name(name or out.resolve().name)
     if (h5ad is None) == (table is None):
         raise ModelFault("give either --table FILE or --h5ad FILE, one of them")
+    choice = options.Choice(
+        perturbation_column=perturbation_column,
+        controls=tuple(control or ()),
+        cell_line_column=cell_line_column,
+        cell_line=cell_line,
+        layer=layer,
+        raw=raw,
+        gene_column=gene_column,
+        min_cells=min_cells,
+        min_detected=min_detected,
+        combinations=combinations,
+    )
     if h5ad is None:
-        if table_out is not None:
-            raise ModelFault("--table-out goes with --h5ad; a table is there already")
+        if table_out or min_effect or choice != options.Choice(cell_line=cell_line):
+            raise ModelFault(
+                "--table-out, --min-effect and what chooses cells and genes go with --h5ad; a "
+                "table is taken as it is"
+            )
         files = [*(table or []), *(more or [])]
         read = tables.read(files, relation=relation.value, cell_line=cell_line, alpha=alpha)
     else:
         if more:
             raise ModelFault(f"--h5ad takes one file; what is {more[0]}?")
-        choice = options.Choice(
-            perturbation_column=perturbation_column,
-            controls=tuple(control or ()),
-            cell_line_column=cell_line_column,
-            cell_line=cell_line,
-            layer=layer,
-            raw=raw,
-            gene_column=gene_column,
-            min_cells=min_cells,
-            min_detected=min_detected,
-            combinations=combinations,
-        )
-        read = _tested(h5ad, table_out, choice, relation.value, alpha, min_effect)
+        if table_out is not None:
+            differential_table.refuse_path(table_out)
+        read = _tested(h5ad, choice, relation.value, alpha, min_effect)
     done = measured_model.build(
         out,
         read,
@@ -216,28 +221,20 @@ def measured(
         force=force,
     )
     _show(done, console)
+    if table_out is not None:
+        differential_table.write(table_out, read)
+        console.print(f"{len(read):,} rows written to {table_out}", markup=False)
 
 
 def _tested(
-    h5ad: Path,
-    table_out: Path | None,
-    choice: options.Choice,
-    relation: str,
-    alpha: float,
-    least: float,
+    h5ad: Path, choice: options.Choice, relation: str, alpha: float, least: float
 ) -> tables.EffectTable:
-    """The pairs of a Perturb-seq file, which a table may keep."""
-    if table_out is not None:
-        differential_table.refuse_path(table_out)
+    """The labelled pairs of a Perturb-seq file."""
     with reporting() as report:
         found = options.tested(h5ad, choice, report)
-        made = differential_table.table(
-            found, relation=relation, alpha=alpha, least=least, source=h5ad.name
-        )
-        if table_out is not None:
-            differential_table.write(table_out, made)
-            report(f"{len(made):,} rows written to {table_out}", None)
-    return made
+    return differential_table.table(
+        found, relation=relation, alpha=alpha, least=least, source=h5ad.name
+    )
 
 
 def _resolver(files: list[Path] | None) -> GeneResolver:

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from screens import screen, vectors
-from service.commands import train, train_expression, train_perturbation
+from service.commands import train, train_expression, train_linear, train_perturbation
 from worldmodels import checkpoints
 from worldmodels.core import ModelFault
 from worldmodels.expression import starter as starter_model
@@ -23,12 +23,14 @@ from worldmodels.perturbation import measured, tables
 COMMANDS = {
     "pair-mlp": ["--de", "K562-de.csv", "--embeddings", "v.npz", "--epochs", "1"],
     "measured": ["--table", "K562-de.csv"],
+    "linear": ["--h5ad", "cells.h5ad"],
     "coexpression": ["cells.h5ad"],
     "starter": [],
 }
 FIRST_STEP = {
     "pair-mlp": (tables, "read"),
     "measured": (tables, "read"),
+    "linear": (train_linear, "tested_one"),
     "coexpression": (train_expression, "train"),
     "starter": (starter_model, "build"),
 }

@@ -65,7 +65,7 @@ def test_measured_from_cells_serves_what_its_table_says(cells: Path, tmp_path: P
     out, table = tmp_path / "m", tmp_path / "k562-de.csv"
     run = _run("measured", "--h5ad", cells, "--out", out, "--table-out", table)
     assert run.exit_code == 0, run.output
-    assert "1,944 rows written to" in run.stderr
+    assert "1,944 rows written to" in run.stdout
     from_table = tmp_path / "t"
     assert _run("measured", "--table", table, "--out", from_table).exit_code == 0
     models = [registry.open_folder(folder, genes=PLAIN) for folder in (out, from_table)]
@@ -135,7 +135,13 @@ def test_a_file_of_two_lines_wants_a_choice_for_one_model(tmp_path: Path) -> Non
         pytest.param(["measured", "--h5ad", "a.h5ad"], "does not exist", id="no-file"),
         pytest.param(["measured", "--h5ad", "a.h5ad", "b"], "takes one file", id="two-files"),
         pytest.param(
-            ["measured", "--table", "a", "--table-out", "b.csv"], "goes with --h5ad", id="table-out"
+            ["measured", "--table", "a", "--table-out", "b.csv"], "go with --h5ad", id="table-out"
+        ),
+        pytest.param(
+            ["measured", "--table", "a", "--min-effect", "1"], "go with --h5ad", id="min-effect"
+        ),
+        pytest.param(
+            ["measured", "--table", "a", "--control", "x"], "go with --h5ad", id="control"
         ),
         pytest.param(
             ["measured", "--h5ad", "a", "--table-out", "b.doc"], "unknown format", id="format"

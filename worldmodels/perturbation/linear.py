@@ -34,7 +34,7 @@ VOCABULARY: Final = "vocabulary.json"
 CURVES: Final = "curves.json"
 COMBINATIONS: Final = "combinations"
 """Option of the manifest: how many combinations the model was trained on."""
-CHUNK: Final = 1 << 16
+CHUNK: Final = 1 << 12
 """Rows computed at a time, so that a huge batch needs no huge memory."""
 
 Codes = NDArray[np.int32]
@@ -154,8 +154,9 @@ class Linear:
     ) -> tuple[Floats, Floats, Floats, Floats]:
         """Columns p, p0, uncertainty and raw; ``embedded`` has shape (models, n, k)."""
         change = self._offsets[:, object_]
-        for k in range(embedded.shape[2]):
-            change = change + embedded[:, :, k] * self._objects[:, object_, k]
+        products = embedded * self._objects[:, object_]
+        for k in range(products.shape[2]):
+            change += products[:, :, k]
         raw = scores(relation, change, self._spreads[:, object_])
         p = self._curves[relation].apply(raw)
         return p[0], self._p0[relation][object_], np.sqrt(_variance(p[1:])), raw[0]

@@ -1,9 +1,10 @@
 """The values of a Perturb-seq matrix: what they are, and genes × cells log-normalised in chunks.
 
 One pass over the cells checks every value and adds up each cell's total; further passes take as
-many genes at a time as ``MOST_ENTRIES`` allows, so memory is bounded whatever the file. Normalisation is
-scanpy's ``normalize_total(target_sum=1e4)`` then ``log1p`` (which need the whole matrix at once):
-x ↦ log(1 + 10⁴·x / total), with the quotient in double precision, so that equal shares tie exactly.
+many genes at a time as ``MOST_ENTRIES`` allows, so memory is bounded whatever the file.
+Normalisation is scanpy's ``normalize_total(target_sum=1e4)`` then ``log1p`` (which need the whole
+matrix at once): x ↦ log(1 + 10⁴·x / total), the quotient in double precision, so that equal shares
+tie exactly.
 Values that are logarithms already are used as they are, never logged twice. Limits: rare genes are
 left out by detection over all cells, which is blind to the perturbation.
 """
