@@ -14,6 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from planted_pairs import plant
+from running import RunningService
 from service.commands.card import card
 from service.commands.card_policies import POLICIES, Columns, panel, policies
 from service.errors import ServiceError
@@ -300,3 +301,21 @@ def test_nothing_to_say_is_no_success(run: Run, planted: Path, tmp_path: Path) -
     assert code == 0
     assert "UNKNOWN_GENE 2" in out
     assert run("--profile", "screen-de-lift", *rest, "--max-blind", 0.02)[0] == 1
+
+
+@pytest.mark.parametrize("wire", ["http", "grpc"])
+def test_a_server_gives_what_this_process_gives(
+    run: Run, service: RunningService, config: Path, tmp_path: Path, wire: str
+) -> None:
+    table = tmp_path / "k562-de.csv"
+    rows = [f"A{i},B{j},{(i + j) % 2}" for i in range(6) for j in range(5)]
+    table.write_text("\n".join(["pert,gene,label", *rows, "NOBODY,B0,1"]) + "\n")
+    rest = ("--profile", "soft", "--data", table, "--config", config, "--json", "--resamples", 5)
+    here, there = (
+        json.loads(run(*rest, *more)[1]) for more in ((), ("--url", getattr(service, wire)))
+    )
+    assert here["overall"]["answered"] == 30
+    assert here["reasons"] == {"OK": 30, "UNKNOWN_GENE": 1}
+    for made in (here, there):
+        made.pop("digest")  # gRPC has no list of profiles
+    assert here == there
