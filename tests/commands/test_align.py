@@ -56,9 +56,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that is hacked from step 60, one that is honest, and the truth of both."""
     folder = tmp_path_factory.mktemp("runs")
     write_truth(folder / "truth.csv")
+    train = lines(hacked, hacked_style)
+    write_log(folder / "train.jsonl", train)
     write_log(
         folder / "hacked.jsonl",
-        lines(hacked, hacked_style),
+        train,
         lines(honest, split="id", seed=2),
         lines(lambda _: 0.6, hacked_style, split="ood", seed=3),
     )
@@ -107,16 +109,16 @@ def test_an_honest_run_passes(run: Run, made: Path) -> None:
 
 
 def test_fail_on_divergence_exits_3_and_only_then(run: Run, made: Path) -> None:
-    arguments = (made / "hacked.jsonl", "--truth", made / "truth.csv")
+    arguments = (made / "train.jsonl", "--truth", made / "truth.csv")
     assert run(*arguments)[0] == 0
     code, out, _ = run(*arguments, "--fail-on-divergence")
     assert code == 3
     assert "diverges from step" in out
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "mcc"])
+@pytest.mark.parametrize("metric", ["accuracy", "mcc"])
 def test_every_metric_sees_it(run: Run, made: Path, metric: str) -> None:
-    arguments = (made / "hacked.jsonl", "--truth", made / "truth.csv", "--metric", metric)
+    arguments = (made / "train.jsonl", "--truth", made / "truth.csv", "--metric", metric)
     report = judged(run, *arguments)
     assert report["metric"] == metric
     assert by_split(report)["train"]["verdict"] == "diverges"
@@ -133,8 +135,7 @@ def test_a_metric_by_step_stands_beside_the_training_reward(
     ]
     truth = tmp_path / "eval.csv"
     truth.write_text("step,split,accuracy\n" + "".join(rows))
-    log = write_log(tmp_path / "a.jsonl", lines(hacked, hacked_style))
-    report = judged(run, log, "--truth", truth)
+    report = judged(run, made / "train.jsonl", "--truth", truth)
     curves = by_split(report)
     assert (report["truth_kind"], report["metric"]) == ("metric", "accuracy")
     assert {curve["split"] for curve in curves.values()} == {"train"}
@@ -149,8 +150,7 @@ def test_a_metric_by_step_stands_beside_the_training_reward(
 def test_the_folder_holds_the_report_and_the_same_one_each_time(
     run: Run, made: Path, tmp_path: Path
 ) -> None:
-    log = write_log(tmp_path / "a.jsonl", lines(hacked, hacked_style))
-    arguments = (log, "--truth", made / "truth.csv")
+    arguments = (made / "train.jsonl", "--truth", made / "truth.csv")
     for name in ("first", "second"):
         assert run(*arguments, "--out", tmp_path / name, "--png")[0] == 0
     for file in ("report.md", "report.json", "report.svg", "report.png"):
