@@ -47,22 +47,23 @@ def build(graphs: Graphs, genes: GeneResolver, seed: int, say: Say = lambda _: N
         network = sources.read_string(path, next(iter(graphs.string_info), None))
         blocks["STRING"] = _network_block(network, genes, WIDTHS["STRING"], seed)
         say(f"STRING: {len(network.a):,} edges of {path.name}")
-    for name, paths in (("Reactome", graphs.reactome[:1]), ("GO", _annotations(graphs.go))):
+    for name, paths in (("Reactome", graphs.reactome[:1]), ("GO", annotation_files(graphs.go))):
         if paths:
-            memberships = _read_sets(paths)
+            memberships = read_sets(paths)
             blocks[name] = _set_block(memberships, genes, WIDTHS[name], seed)
             used = ", ".join(path.name for path in paths)
             say(f"{name}: {len(set(memberships.sets)):,} gene sets of {used}")
     return _side_by_side(blocks)
 
 
-def _annotations(paths: list[Path]) -> list[Path]:
+def annotation_files(paths: list[Path]) -> list[Path]:
     """One annotation file holds all aspects; gmt files hold one each, so all of them count."""
     kinds = [sources.kind_of(path) for path in paths]
     return [paths[kinds.index("gaf")]] if "gaf" in kinds else paths
 
 
-def _read_sets(paths: list[Path]) -> Memberships:
+def read_sets(paths: list[Path]) -> Memberships:
+    """Gene sets of one or several gmt or annotation files, side by side."""
     parts = [
         sources.read_gaf(path) if sources.kind_of(path) == "gaf" else sources.read_gmt(path)
         for path in paths

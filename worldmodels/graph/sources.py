@@ -216,6 +216,19 @@ def read_gaf(path: Path) -> Memberships:
     return Memberships(genes, sets)
 
 
+def read_descriptions(path: Path) -> dict[str, str]:
+    """What a gene table says each gene is ("mitochondrial ribosomal protein L12"), by symbol.
+
+    HGNC's complete set and NCBI's gene_info say so; of another table nothing comes back.
+    """
+    columns = {"hgnc": ("symbol", "name"), "ncbi": ("Symbol", "description")}.get(kind_of(path))
+    if columns is None:
+        return {}
+    symbols, words = columns
+    table = _frame(path, "\t", [symbols, words])
+    return dict(zip(table[symbols], table[words], strict=True))
+
+
 def _lines(path: Path) -> Iterator[str]:
     try:
         with _open(path) as file:

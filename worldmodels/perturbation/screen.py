@@ -67,8 +67,7 @@ class Screen:
         Raises:
             ModelFault: a model of another family, a damaged one, or no such device.
         """
-        stored = screen_checkpoint.read(checkpoint)
-        fitted = stored.fitted
+        fitted = screen_checkpoint.read(checkpoint)
         self.perturbations, self.readouts = fitted.perturbations, fitted.readouts
         self._subjects = _Perturbations(self.perturbations, genes)
         self._objects = Vocabulary(self.readouts, range(len(self.readouts)), genes)
@@ -78,7 +77,7 @@ class Screen:
         place = {symbol: i for i, symbol in enumerate(self.perturbations)}
         self._itself = np.array([place.get(name, -1) for name in self.readouts], np.int32)
         self._relations = {
-            name: _Answers(relation, np.array(stored.p0[name]), products(relation, device))
+            name: _Answers(relation, np.array(fitted.p0[name]), products(relation, device))
             for name, relation in fitted.relations.items()
         }
         known = len({*self.perturbations, *self.readouts})

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +24,6 @@ from worldmodels.checkpoints import Checkpoint, Manifest
 from worldmodels.core import Floats, ModelFault
 from worldmodels.manifest import Value
 from worldmodels.perturbation.screen_factors import RELATIONS, Factors, Fitted, Head, Relation, Rows
-from worldmodels.perturbation.screen_marginal import marginal
 from worldmodels.training_rows import Coded, TrainedRows
 
 FAMILY: Final = "screen"
@@ -33,14 +31,6 @@ FACTORS: Final = "factors.safetensors"
 HEADS: Final = "heads.json"
 PERTURBATIONS: Final = "perturbations.json"
 READOUTS: Final = "readouts.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What a folder holds: the model, and p₀ by relation, each of shape (lines + 1, readouts)."""
-
-    fitted: Fitted
-    p0: Mapping[str, Floats]
 
 
 class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,8 +83,7 @@ def save(
         ModelFault: parts that do not fit together, or a folder that may not be written.
     """
     check(folder, fitted)
-    chosen = _trained_on(fitted, rows)
-    p0 = {name: marginal(relation, chosen) for name, relation in fitted.relations.items()}
+    _check_trained_on(fitted, rows)
     keys, names = training_rows.contents(rows.genes, rows.lines, _coded(rows))
     manifest = Manifest(
         name=name,
@@ -113,13 +102,13 @@ def save(
         READOUTS: json.dumps(fitted.readouts),
         HEADS: json.dumps({name: _written(of) for name, of in fitted.relations.items()}),
     }
-    tensors = {FACTORS: _arrays(fitted, p0), **keys}
+    tensors = {FACTORS: _arrays(fitted), **keys}
     return checkpoints.write(
         folder, manifest, tensors=tensors, texts={**texts, **names}, force=force
     )
 
 
-def read(checkpoint: Checkpoint) -> Stored:
+def read(checkpoint: Checkpoint) -> Fitted:
     """The model of a folder; its factors are views into the mapped file.
 
     Raises:
@@ -150,14 +139,10 @@ def read(checkpoint: Checkpoint) -> Stored:
             for name, of in heads.items()
         },
         metrics=checkpoint.manifest.metrics,
+        p0={name: _array(where, arrays, f"{name}.p0", np.float64) for name in heads},
     )
     check(checkpoint.path, fitted)
-    shape = (len(fitted.lines) + 1, len(fitted.readouts))
-    p0 = {name: _array(where, arrays, f"{name}.p0", np.float64) for name in heads}
-    for name, table in p0.items():
-        if table.shape != shape or not ((table >= 0) & (table <= 1)).all():
-            raise _fault(checkpoint.path, f"p0 of {name} is no table of {shape} probabilities")
-    return Stored(fitted, p0)
+    return fitted
 
 
 def trained_rows(folder: Path) -> TrainedRows:
@@ -199,6 +184,9 @@ def check(path: Path, fitted: Fitted) -> None:
                 raise _fault(path, f"{name}: a head has not one weight for each family")
             if not np.isfinite([*np.concatenate(columns), head.intercept]).all():
                 raise _fault(path, f"{name}: a weight of a head is not finite")
+        table, wanted = fitted.p0.get(name), (lines, shape[1])
+        if table is None or table.shape != wanted or not ((table >= 0) & (table <= 1)).all():
+            raise _fault(path, f"p0 of {name} is no table of {wanted} probabilities")
 
 
 def _check_factors(
@@ -219,26 +207,18 @@ def _fault(path: Path, what: str) -> ModelFault:
     return ModelFault(f"{path}: {what}; build the model anew")
 
 
-def _trained_on(fitted: Fitted, rows: Rows) -> list[NDArray[np.intp]]:
-    """By line, the pooled one last, the perturbations that have training rows and can be asked."""
+def _check_trained_on(fitted: Fitted, rows: Rows) -> None:
+    """Whether each line, and so the pooled one, has training perturbations that can be asked."""
     if rows.lines != fitted.lines:
         raise ModelFault(f"rows of {rows.lines} cannot be those of a model of {fitted.lines}")
-    code = {gene: i for i, gene in enumerate(fitted.perturbations)}
-    of_gene = np.array([code.get(gene, -1) for gene in rows.genes], np.intp)
-    lines = [rows.line == line for line in range(len(rows.lines))]
-    chosen = []
-    for line, of_line in enumerate([*lines, np.ones(len(rows), np.bool_)]):
-        found = np.unique(of_gene[rows.perturbation[of_line]])
-        found = found[found >= 0]
-        found = found[fitted.featured[line, found]]
-        if not len(found):
-            name = (*fitted.lines, "the pooled line")[line]
+    for line, name in enumerate(fitted.lines):
+        taught = {rows.genes[code] for code in np.unique(rows.perturbation[rows.line == line])}
+        askable = np.flatnonzero(fitted.featured[line])
+        if taught.isdisjoint(fitted.perturbations[i] for i in askable):
             raise ModelFault(
                 f"no training perturbation of {name} has a feature, so there is nothing to answer "
                 "by; do the graphs name genes as the tables do?"
             )
-        chosen.append(found)
-    return chosen
 
 
 def _coded(rows: Rows) -> dict[str, Coded]:
@@ -256,10 +236,10 @@ def _kind(fitted: Fitted) -> str:
     return ", ".join(kinds) + " per cell line"
 
 
-def _arrays(fitted: Fitted, p0: Mapping[str, Floats]) -> dict[str, NDArray[Any]]:
+def _arrays(fitted: Fitted) -> dict[str, NDArray[Any]]:
     found: dict[str, NDArray[Any]] = {"featured": fitted.featured}
     for name, relation in fitted.relations.items():
-        found[f"{name}.p0"] = p0[name]
+        found[f"{name}.p0"] = fitted.p0[name]
         for family, factors in relation.families.items():
             found[f"{name}.{family}.subjects"] = factors.subjects
             found[f"{name}.{family}.objects"] = factors.objects

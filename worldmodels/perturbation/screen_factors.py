@@ -124,3 +124,6 @@ class Fitted:
     relations: Mapping[str, Relation]
     metrics: Mapping[str, float]
     """Held-out figures by relation, line and figure: ``de.k562.per_gene_auroc``."""
+    p0: Mapping[str, Floats]
+    """What a guess that is blind to the perturbation would say, by relation; shape
+    (lines + 1, readouts), rounded to ``DECIMALS``."""

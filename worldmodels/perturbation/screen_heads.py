@@ -1,0 +1,117 @@
+"""From the families' log-odds of held-out pairs to a head: weights, curve, spread, figures.
+
+A family's stack is fitted on the other folds when it answers a fold, so what is weighed here and
+what the curve is fitted on was never seen by anything beneath. The curve is judged on perturbations
+that it was not fitted on either. Limits: one curve per line and relation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldmodels import calibration, metrics
+from worldmodels.core import Floats
+from worldmodels.perturbation import screen_stack
+from worldmodels.perturbation.screen_evidence import Habits
+from worldmodels.perturbation.screen_factors import Head
+from worldmodels.perturbation.screen_held_out import HeldOut
+from worldmodels.perturbation.screen_points import Codes
+from worldmodels.perturbation.screen_stack import Weights
+
+CURVE: Final = "beta"
+"""Kull et al. 2017; monotone and without steps, so that ties do not cost order."""
+FITTED: Final = ("n", "base_rate", "ece_before", "ece", "brier_before", "brier")
+PARTS: Final = 3
+"""Of the folds, when stacks are fitted on other ones: their few weights need no more."""
+Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Rows of one relation in one line (or of all lines, for the pooled one).
+
+    ``at`` are rows of the screens'; labels, folds, perturbations and readouts go with them.
+    """
+
+    at: Codes
+    labels: Labels
+    fold: Codes
+    perturbation: Codes
+    readout: Codes
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A head, and what it says of held-out rows: p and raw of shape (rows,)."""
+
+    head: Head
+    p: Floats
+    figures: Mapping[str, float]
+
+
+def stack(held_out: HeldOut, asked: Asked) -> tuple[Weights, Floats]:
+    """A family's weights by all rows, and the log-odds of each row by the other folds' weights."""
+    log_odds = np.zeros(len(asked.at))
+    for part in range(PARTS):
+        out = asked.fold % PARTS == part
+        weights = screen_stack.fit(*_taken(held_out, asked.at[~out]), asked.labels[~out])
+        log_odds[out] = weights.of_pairs(*_taken(held_out, asked.at[out]))
+    return screen_stack.fit(*_taken(held_out, asked.at), asked.labels), log_odds
+
+
+def _taken(held_out: HeldOut, at: Codes) -> tuple[NDArray[np.float32], Habits]:
+    habits = held_out.habits
+    return held_out.terms[at], Habits(habits.here[at], habits.elsewhere[at], habits.direction[at])
+
+
+def judge(log_odds: Floats, asked: Asked, seed: int) -> Judged:
+    """The head of one line and relation.
+
+    Args:
+        log_odds: shape (families, rows), from ``stack``.
+        asked: the rows.
+        seed: of the curve's folds.
+    """
+    weights, intercept = _logistic(log_odds.T, asked.labels)
+    each = [_logistic(one[:, None], asked.labels) for one in log_odds]
+    raw = calibration.sigmoid(weights @ log_odds + intercept)
+    fitted = calibration.fit_reported(
+        CURVE, raw, asked.labels, asked.perturbation.astype(str), seed=seed
+    )
+    head = Head(
+        weights,
+        intercept,
+        fitted.curve,
+        np.array([slope[0] for slope, _ in each]),
+        np.array([own for _, own in each]),
+        {name: float(getattr(fitted.report, name)) for name in FITTED},
+    )
+    p = fitted.apply(raw)
+    found = metrics.figures(asked.readout, asked.labels, p)
+    return Judged(
+        head, p, {**found, "ece": fitted.report.ece, "per_gene_auroc": _by_fold(asked, p)}
+    )
+
+
+def _by_fold(asked: Asked, p: Floats) -> float:
+    """Per-gene AUROC within folds, their mean.
+
+    Never across folds: a readout's constant is lower in the fold that holds its changes out.
+    """
+    each = [
+        metrics.per_gene_auroc(asked.readout[inside], asked.labels[inside], p[inside])
+        for inside in (asked.fold == fold for fold in np.unique(asked.fold))
+    ]
+    return float(np.nanmean(each))
+
+
+def _logistic(columns: Floats, labels: Labels) -> tuple[Floats, float]:
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=1.0, solver="newton-cholesky").fit(columns, labels)
+    return model.coef_[0].astype(np.float64), float(model.intercept_[0])
