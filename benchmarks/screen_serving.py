@@ -34,6 +34,7 @@ from worldmodels.perturbation.screen_factors import (  # noqa: E402
     Relation,
     Rows,
 )
+from worldmodels.perturbation.screen_marginal import marginal  # noqa: E402
 
 LINES = ("hepg2", "jurkat", "k562", "rpe1")
 PERTURBATIONS, READOUTS, WIDTHS = 20_000, 10_000, (50, 50, 50, 50)
@@ -60,6 +61,7 @@ def fitted(rng: np.random.Generator) -> Fitted:
         np.ones((lines, PERTURBATIONS), np.bool_),
         {RELATIONS[0]: relation},
         {},
+        {RELATIONS[0]: marginal(relation, [np.arange(40)] * lines)},
     )
 
 
@@ -68,7 +70,7 @@ def _half(rng: np.random.Generator, lines: int, rows: int, width: int) -> np.nda
 
 
 def rows(model: Fitted) -> Rows:
-    """Training rows of 40 perturbations a line: enough for a p₀ that is quick to compute."""
+    """Training rows of 40 perturbations a line, as the folder must have."""
     one = np.arange(40 * len(LINES), dtype=np.intp)
     return Rows(
         LINES,

@@ -8,7 +8,7 @@ import numpy as np
 
 from worldmodels.calibration import Calibrator, Isotonic, Platt
 from worldmodels.checkpoints import Checkpoint
-from worldmodels.perturbation import screen_checkpoint
+from worldmodels.perturbation import screen_checkpoint, screen_marginal
 from worldmodels.perturbation.screen_factors import (
     RELATIONS,
     Factors,
@@ -23,6 +23,8 @@ LINES = ("hepg2", "k562")
 PERTURBATIONS = tuple(f"P{i}" for i in range(30))
 READOUTS = (*(f"R{i}" for i in range(40)), "P3")
 """P3 is perturbed and measured."""
+TRAINED = np.arange(10)
+"""P0 to P9 have training rows."""
 UNFEATURED = "P29"
 """Without a feature in k562."""
 
@@ -32,13 +34,18 @@ def fitted(seed: int = 0, families: int = 3) -> Fitted:
     rng = np.random.default_rng(seed)
     featured = np.ones((len(LINES) + 1, len(PERTURBATIONS)), np.bool_)
     featured[1, PERTURBATIONS.index(UNFEATURED)] = False
+    relations = {name: _relation(rng, families) for name in RELATIONS}
     return Fitted(
         LINES,
         PERTURBATIONS,
         READOUTS,
         featured,
-        {name: _relation(rng, families) for name in RELATIONS},
+        relations,
         {"de.k562.per_gene_auroc": 0.71, "de.k562.n": 1000.0, "de.hepg2.per_gene_auroc": 0.7},
+        {
+            name: screen_marginal.marginal(relation, [TRAINED] * (len(LINES) + 1))
+            for name, relation in relations.items()
+        },
     )
 
 
@@ -76,7 +83,7 @@ def rows() -> Rows:
     pairs = [
         (line, genes.index(f"P{a}"), genes.index(f"R{b}"), a, b)
         for line in range(len(LINES))
-        for a in range(10)
+        for a in TRAINED.tolist()
         for b in range(line, 40, 3)
     ]
     line, perturbation, readout, a, b = np.array(pairs, np.intp).T

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from planted import world
 from screens import screen, vectors
 from service.commands import train, train_expression, train_linear, train_perturbation
 from worldmodels import checkpoints
 from worldmodels.core import ModelFault
 from worldmodels.expression import starter as starter_model
-from worldmodels.perturbation import measured, tables
+from worldmodels.perturbation import measured, screen_tables, tables
 
 COMMANDS = {
     "pair-mlp": ["--de", "K562-de.csv", "--embeddings", "v.npz", "--epochs", "1"],
@@ -26,6 +27,7 @@ COMMANDS = {
     "linear": ["--h5ad", "cells.h5ad"],
     "coexpression": ["cells.h5ad"],
     "starter": [],
+    "screen": ["--perturbqa", "perturbqa", "--graphs", "graphs"],
 }
 FIRST_STEP = {
     "pair-mlp": (tables, "read"),
@@ -33,6 +35,7 @@ FIRST_STEP = {
     "linear": (train_linear, "tested_one"),
     "coexpression": (train_expression, "train"),
     "starter": (starter_model, "build"),
+    "screen": (screen_tables, "read"),
 }
 
 
@@ -44,6 +47,7 @@ def _folder(path: Path) -> Path:
     screen(path)
     known = vectors()
     np.savez(path / "v.npz", names=np.array(known.names), vectors=known.vectors)
+    world(path, perturbations=20)
     return path
 
 

@@ -37,6 +37,7 @@ from worldmodels.perturbation.screen_factors import (
     Rows,
     Say,
 )
+from worldmodels.perturbation.screen_marginal import marginal
 
 app = typer.Typer()
 app.command("screen")(screen)
@@ -93,6 +94,10 @@ class Stand:
             np.ones((lines, len(perturbations)), np.bool_),
             dict.fromkeys(RELATIONS, relation),
             figures,
+            {
+                name: marginal(relation, [np.arange(len(perturbations))] * lines)
+                for name in RELATIONS
+            },
         )
 
 

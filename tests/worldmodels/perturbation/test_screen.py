@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -200,9 +201,7 @@ def test_wide_factors_go_through_in_small_chunks(tmp_path: Path) -> None:
         name: type(of)({"family0": Factors(*tables)}, of.heads)
         for name, of in made.relations.items()
     }
-    wide = Fitted(
-        made.lines, made.perturbations, made.readouts, made.featured, relations, made.metrics
-    )
+    wide = dataclasses.replace(made, relations=relations)
     model = Screen(tiny_screen.write(tmp_path / "m", wide), PLAIN, name="m")
     asked = model.examples(40)
     found = model.predict(asked)

@@ -27,7 +27,7 @@ Arrays = dict[str, np.ndarray]
 
 def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     made = tiny_screen.fitted()
-    read = screen_checkpoint.read(tiny_screen.write(tmp_path / "m")).fitted
+    read = screen_checkpoint.read(tiny_screen.write(tmp_path / "m"))
     assert (read.lines, read.perturbations, read.readouts) == (
         made.lines,
         made.perturbations,
@@ -37,6 +37,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     assert dict(read.metrics) == dict(made.metrics)
     for name, relation in made.relations.items():
         again = read.relations[name]
+        np.testing.assert_array_equal(read.p0[name], made.p0[name], strict=True)
         assert list(again.families) == list(relation.families)
         for family, factors in relation.families.items():
             np.testing.assert_array_equal(again.families[family].subjects, factors.subjects)
@@ -53,7 +54,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
 
 def test_factors_are_mapped_and_small(tmp_path: Path) -> None:
     made = tiny_screen.write(tmp_path / "m")
-    read = screen_checkpoint.read(made).fitted
+    read = screen_checkpoint.read(made)
     factors = read.relations["perturbation.de"].families["family0"].subjects
     assert factors.dtype == np.float16
     assert not factors.flags.writeable
@@ -234,6 +235,7 @@ def _fitted(**change: object) -> Fitted:
         pytest.param(_fitted(lines=()), "no cell line", id="no-line"),
         pytest.param(_fitted(relations={}), "relations are", id="no-relation"),
         pytest.param(_fitted(readouts=()), "readouts are none", id="no-readout"),
+        pytest.param(_fitted(p0={}), r"p0 of perturbation\.de is no table", id="no-p0"),
         pytest.param(
             _fitted(featured=np.tile(np.arange(30) >= 10, (3, 1))),
             "no training perturbation of hepg2 has a feature",
