@@ -59,9 +59,9 @@ def by_fold(screens: Screens, alike: Single) -> Iterator[HeldOut | float]:
         screens: points, folds, features.
         alike: k between the points' perturbations, shape (points, points).
     """
-    line = screens.points.line
+    line, lines = screens.points.line, len(screens.points.rows.lines)
     groups = (
-        [line == one for one in range(len(screens.points.rows.lines))]
+        [line == one for one in range(lines)]
         if screens.within_line
         else [np.ones(len(line), np.bool_)]
     )
@@ -70,7 +70,8 @@ def by_fold(screens: Screens, alike: Single) -> Iterator[HeldOut | float]:
         for group in groups
         for fold in range(FOLDS)
     ]
-    yield from _assembled(screens, alike, parts, transfer=not screens.within_line, pooled=False)
+    transfer = lines > 1 and not screens.within_line
+    yield from _assembled(screens, alike, parts, transfer=transfer, pooled=False)
 
 
 def by_line(screens: Screens, alike: Single) -> Iterator[HeldOut | float]:
