@@ -92,7 +92,8 @@ def escaped(text: str) -> str:
 
 def account(report: Report) -> Iterator[str]:
     """What became of lines, records and the join, in sentences."""
-    yield f"{report.lines:,} lines of {len(report.files)} files ({', '.join(report.files)})"
+    files = f"{len(report.files)} files ({', '.join(report.files)})"
+    yield f"{report.lines:,} lines of {report.files[0] if len(report.files) == 1 else files}"
     if report.malformed:
         yield _counted(report.malformed, "malformed lines, left out", report.malformed_examples)
     if report.without_step:

@@ -8,6 +8,7 @@ from typing import Final
 from xml.sax.saxutils import escape as xml
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -82,7 +83,8 @@ def _guarded(made: ProfileCard, most: float) -> int:
         said = "no question has a reward, so nothing is known of blind policies"
     else:
         said = f"{policy!r} earns {beyond:.4f} beyond chance, more than {most:g} (--max-blind)"
-    _ERRORS.print(f"soft-verifier: {made.profile}: {said}", style="red", markup=False)
+    told = f"soft-verifier: {made.profile}: {said}"
+    _ERRORS.print(told, style="red", markup=False, soft_wrap=True)
     return 1
 
 
@@ -108,7 +110,8 @@ def _table(made: ProfileCard, panel: Panel) -> Table:
         f"({panel.coverage:.1%}), {panel.perturbations:,} perturbations, "
         f"base rate {panel.base_rate:.3f}"
     )
-    table = Table("policy", title=escape(title), title_justify="left")
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=0)
+    table.add_column("policy", no_wrap=True)
     for name in ("reward", "± se", "beyond chance", "± se", "short of oracle", "weighted", "side"):
         table.add_column(name, justify="right")
     for one in panel.policies:

@@ -125,16 +125,16 @@ def _progress() -> Iterator[tuple[Progress, Advance]]:
 
 
 def _show(done: Checkpoint, console: Console) -> None:
-    """Held-out figures, a table for each relation with a row for each line."""
+    """Held-out figures, a table for each relation with a column for each line."""
     tables: dict[str, dict[str, dict[str, float]]] = {}
     for figure, value in done.manifest.metrics.items():
         relation, line, what = [*figure.split(".", 2), "", ""][:3]
-        tables.setdefault(relation, {}).setdefault(line, {})[what] = value
-    for relation, by_line in tables.items():
-        figures = list(dict.fromkeys(what for row in by_line.values() for what in row))
-        table = Table(f"{relation}, held out", *figures)
-        for line, row in by_line.items():
-            table.add_row(line, *(_figure(what, row.get(what)) for what in figures))
+        tables.setdefault(relation, {}).setdefault(what, {})[line] = value
+    for relation, figures in tables.items():
+        lines = list(dict.fromkeys(line for row in figures.values() for line in row))
+        table = Table(f"{relation}, held out", *lines)
+        for what, row in figures.items():
+            table.add_row(what, *(_figure(what, row.get(line)) for line in lines))
         console.print(table)
     contexts = ", ".join(done.manifest.contexts)
     _say(
