@@ -91,6 +91,8 @@ def build(graphs: Graphs, genes: GeneResolver, seed: int, say: Say) -> Features:
     ends = [] if network is None else [genes.canonical(name) for name in (*network.a, *network.b)]
     members = {name: [genes.canonical(gene) for gene in of.genes] for name, of in sets.items()}
     names = sorted({*ends, *(gene for of in members.values() for gene in of)})
+    if not names:
+        raise ModelFault("the graphs know no gene; bring STRING links, Reactome pathways or GO")
     place = {name: row for row, name in enumerate(names)}
     matrices = {
         name: _membership([place[gene] for gene in members[name]], of, len(names))

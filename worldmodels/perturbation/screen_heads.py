@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodels import calibration, metrics
-from worldmodels.core import Floats
+from worldmodels.core import Floats, ModelFault
 from worldmodels.perturbation import screen_stack
 from worldmodels.perturbation.screen_evidence import Habits
 from worldmodels.perturbation.screen_factors import Head
@@ -55,10 +55,19 @@ class Judged:
 
 
 def stack(held_out: HeldOut, asked: Asked) -> tuple[Weights, Floats]:
-    """A family's weights by all rows, and the log-odds of each row by the other folds' weights."""
+    """A family's weights by all rows, and the log-odds of each row by the other folds' weights.
+
+    Raises:
+        ModelFault: rows too few to hold any out.
+    """
     log_odds = np.zeros(len(asked.at))
     for part in range(PARTS):
         out = asked.fold % PARTS == part
+        if len(np.unique(asked.labels[~out])) < 2:
+            raise ModelFault(
+                f"{len(asked.at):,} rows of a line and relation are too few to hold any out: the "
+                "others are not of both kinds; give more perturbations, or leave the line out"
+            )
         weights = screen_stack.fit(*_taken(held_out, asked.at[~out]), asked.labels[~out])
         log_odds[out] = weights.of_pairs(*_taken(held_out, asked.at[out]))
     return screen_stack.fit(*_taken(held_out, asked.at), asked.labels), log_odds

@@ -1,0 +1,302 @@
+"""Every product of the training's parts against the same written out densely."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tiny_points
+from planted import world
+from tiny_points import PERTURBATIONS, READOUTS, Case
+from worldmodels.calibration import sigmoid
+from worldmodels.core import Floats, ModelFault
+from worldmodels.genes import GeneResolver
+from worldmodels.graph import sources
+from worldmodels.perturbation import (
+    screen_condensing,
+    screen_evidence,
+    screen_features,
+    screen_held_out,
+    screen_kernel,
+    screen_points,
+    screen_stack,
+)
+from worldmodels.perturbation.screen_condensing import Asked
+from worldmodels.perturbation.screen_evidence import KINDS, Combined, Habits
+from worldmodels.perturbation.screen_factors import Single
+from worldmodels.perturbation.screen_kernel import Solver
+from worldmodels.perturbation.screen_points import Mask, Points
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return tiny_points.case()
+
+
+def _dense(points: Points, training: Mask, signed: bool) -> Floats:
+    """R by the module's words: listed rows, scaled by rate, centred by line; zero elsewhere."""
+    rows, found = points.rows, np.zeros((len(points), len(points.genes)))
+    for line in range(len(rows.lines)):
+        inside = np.flatnonzero(training & (points.line == line))
+        for readout in range(len(points.genes)):
+            values, changes = np.zeros(len(inside)), 0
+            for place, point in enumerate(inside):
+                listed = np.flatnonzero((points.point == point) & (points.readout == readout))
+                if len(listed):
+                    de, up = int(rows.de[listed[0]]), int(rows.up[listed[0]])
+                    changes += de
+                    change = 1.0 if de else -screen_points.KNOWN_NO
+                    values[place] = {1: 1.0, 0: -1.0, -1: 0.0}[up] if signed else change
+            rate = changes / max(len(inside), 1)
+            values *= (rate + screen_points.RATE_FLOOR) ** -screen_points.RATE_POWER
+            found[inside, readout] = values if signed else values - values.mean()
+    return found
+
+
+def _cosine(responses: Floats) -> Floats:
+    length = np.linalg.norm(responses, axis=0)
+    unit = responses / np.where(length > 0, length, 1)
+    return np.asarray(unit.T @ unit)
+
+
+def _close(one: object, other: object) -> None:
+    np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["changes", "directions"])
+def test_responses(case: Case, signed: bool) -> None:
+    dense = _dense(case.points, case.training, signed)
+    found = screen_points.responses(case.points, case.training, signed=signed)
+    rng = np.random.default_rng(2)
+    right = rng.normal(size=(READOUTS, 4)).astype(np.float32)
+    left = rng.normal(size=(3, len(case.points))).astype(np.float32)
+    _close(found.times(np.eye(READOUTS, dtype=np.float32)), dense)
+    _close(found.times(right), dense @ right)
+    _close(found.under(left), left @ dense)
+    _close(found.inverse, 1 / np.linalg.norm(dense, axis=0))
+    _close(found.alike(right.T), right.T @ _cosine(dense))
+
+
+def test_a_readout_that_no_training_point_has_responds_to_nothing(case: Case) -> None:
+    points = case.points
+    has = np.unique(points.point[points.readout == 0])
+    training = ~np.isin(np.arange(len(points)), has)
+    for signed in (False, True):
+        found = screen_points.responses(points, training, signed=signed)
+        assert found.inverse[0] == 0
+        assert np.isfinite(found.alike(np.ones((1, READOUTS), np.float32))).all()
+
+
+def test_kernel_between_points(case: Case) -> None:
+    points = case.points
+    for i, j in np.random.default_rng(0).integers(0, len(points), (60, 2)):
+        a, b = points.perturbation[[i, j]]
+        across = 1 if points.line[i] == points.line[j] else screen_kernel.ACROSS
+        same = screen_kernel.SAME if a == b else 0
+        assert case.kernel[i, j] == pytest.approx(case.alike[a, b] * across + same, rel=1e-6)
+    product = np.array([[-2.0, 1.0]], np.float32)
+    assert screen_kernel.normalised(product, 2.0).tolist() == [[-1.0, 0.25]]
+
+
+def test_solver(case: Case) -> None:
+    at = np.flatnonzero(case.training)
+    inverse = np.zeros_like(case.kernel, np.float64)
+    ridge = screen_kernel.RIDGE * np.eye(len(at))
+    inverse[np.ix_(at, at)] = np.linalg.inv(case.kernel[np.ix_(at, at)].astype(float) + ridge)
+    before = case.kernel.copy()
+    solver = Solver(case.kernel, case.training)
+    rows = case.kernel[~case.training]
+    _close(solver.influence(rows), rows @ inverse)
+    right = np.random.default_rng(0).normal(size=(len(case.points), 3)).astype(np.float32)
+    _close(solver.times(right), inverse @ right)
+    np.testing.assert_array_equal(case.kernel, before)
+
+
+def _sides(case: Case) -> tuple[Single, Single]:
+    """H and E of the points outside training."""
+    points, out = case.points, np.flatnonzero(~case.training)
+    h = Solver(case.kernel, case.training).influence(case.kernel[out])
+    e = screen_held_out.other_lines(
+        points, case.training, points.perturbation[out], points.line[out]
+    )
+    assert e.any()
+    return h, e
+
+
+def test_terms_of_pairs(case: Case) -> None:
+    points, (h, e) = case.points, _sides(case)
+    lesson = screen_evidence.taught(points, case.training, case.near)
+    at, readout = (x.ravel() for x in np.indices((len(h), READOUTS)))
+    habit = np.random.default_rng(0).uniform(-1, 1, READOUTS).astype(np.float32)
+    found = screen_evidence.of_pairs(lesson, h, e, habit[readout], (at, readout))
+    network = case.near["network"]
+    gram = network @ network.T
+    expected = {"lines": np.tile(e.sum(axis=1)[:, None], READOUTS)}
+    for kind in KINDS:
+        response = _dense(points, case.training, kind == "directions")
+        own, cosine = h @ response, _cosine(response)
+        expected[f"{kind} own"] = own
+        expected[f"{kind} alike"] = own @ cosine
+        expected[f"{kind} mean"] = np.tile(own.mean(axis=1)[:, None], READOUTS)
+        expected[f"{kind} near network"] = own @ (gram - np.diag(np.diag(gram)))
+        expected[f"{kind} elsewhere"] = e @ response @ cosine
+    for name in ("own", "alike"):
+        expected[f"directions {name} habit"] = expected[f"directions {name}"] * habit
+    names = screen_evidence.names(case.near, transfer=True)
+    assert set(names) == set(expected), "a block that is none of NEAR is left out"
+    for column, name in zip(found.T, names, strict=True):
+        _close(column.reshape(len(h), READOUTS), expected[name])
+    alone = screen_evidence.of_pairs(lesson, h, None, habit[readout], (at, readout))
+    np.testing.assert_array_equal(alone, found[:, : alone.shape[1]])
+    assert names[: alone.shape[1]] == screen_evidence.names(case.near, transfer=False)
+
+
+def _combined(case: Case, training: Mask) -> tuple[Combined, Single]:
+    rng = np.random.default_rng(3)
+    names = screen_evidence.names(case.near, transfer=True)
+    weights = (0.2 * rng.normal(size=(len(names), READOUTS))).astype(np.float32)
+    lesson = screen_evidence.taught(case.points, training, case.near)
+    habit = rng.uniform(-1, 1, READOUTS).astype(np.float32)
+    return Combined(lesson, habit, dict(zip(names, weights, strict=True))), weights
+
+
+def test_combined_terms_are_one_matrix(case: Case) -> None:
+    h, e = _sides(case)
+    combined, weights = _combined(case, case.training)
+    at, readout = (x.ravel() for x in np.indices((len(h), READOUTS)))
+    terms = screen_evidence.of_pairs(
+        combined.lesson, h, e, combined.direction[readout], (at, readout)
+    )
+    pairs = np.einsum("ij,ji->i", terms, weights[:, readout]).reshape(len(h), READOUTS)
+    lines = e.sum(axis=1)[:, None] * combined.weights["lines"]
+    _close(combined.kernel_under(h) + combined.transfer_under(e) + lines, pairs)
+    unit = np.eye(READOUTS, dtype=np.float32)
+    kernel, transfer = combined.kernel_times(unit), combined.transfer_times(unit)
+    _close(h @ kernel + e @ transfer + lines, pairs)
+    right = np.random.default_rng(4).normal(size=(READOUTS, 2)).astype(np.float32)
+    _close(combined.kernel_times(right), kernel @ right)
+    _close(combined.transfer_times(right), transfer @ right)
+
+
+@pytest.mark.parametrize("line", [0, 1, -1], ids=["a", "b", "pooled"])
+def test_habits(case: Case, line: int) -> None:
+    points, rows = case.points, case.points.rows
+    found = screen_evidence.habits(points, case.training, line)
+    taken = case.training[points.point]
+    for readout in range(READOUTS):
+        of = taken & (points.readout == readout)
+        here, there = of & (rows.line == line), of & (rows.line != line)
+        counts = [float(rows.de[part].sum()) for part in (here, there)]
+        signs = [float(np.sum((rows.up == 1) & part) - np.sum((rows.up == 0) & part))
+                 for part in (here, there)]  # fmt: skip
+        assert (found.here[readout], found.elsewhere[readout]) == tuple(counts)
+        direction = (signs[0] + 0.3 * signs[1]) / (counts[0] + 0.3 * counts[1] + 2)
+        assert found.direction[readout] == pytest.approx(direction, rel=1e-5, abs=1e-7)
+
+
+def test_a_stack_says_the_same_of_pairs_and_of_readouts() -> None:
+    rng = np.random.default_rng(0)
+    counts = np.array([0, 0, 0, 0, 1, 2, 4, 9, 17, 40], np.float32)
+    elsewhere = np.array([0, 1, 6, 30, *[3] * 6], np.float32)
+    of = Habits(counts, elsewhere, rng.uniform(-1, 1, 10).astype(np.float32))
+    assert screen_stack.classes(of).tolist() == [0, 1, 2, 3, 4, 5, 5, 6, 7, 7]
+    readout = rng.integers(0, 10, 6000)
+    each = Habits(of.here[readout], of.elsewhere[readout], of.direction[readout])
+    terms = rng.normal(size=(6000, 4)).astype(np.float32) * [1, 1e3, 1e-3, 1]
+    slope = np.where(counts > 0, 2.0, -2.0)[readout]
+    labels = rng.random(6000) < sigmoid(slope * terms[:, 0] - 1)
+    fitted = screen_stack.fit(terms.astype(np.float32), each, labels.astype(np.uint8))
+    weights, constants = fitted.of_readouts(of)
+    pairs = fitted.of_pairs(terms.astype(np.float32), each)
+    _close(pairs, np.einsum("ij,ji->i", terms, weights[:, readout]) + constants[readout])
+    assert (weights[0][counts > 0] > 0.8).all(), "each class has weights of its own"
+    assert (weights[0][counts == 0] < -0.8).all()
+    assert np.abs(pairs - (slope * terms[:, 0] - 1)).mean() < 0.6
+
+
+@pytest.mark.parametrize("line", [1, -1], ids=["a line", "pooled"])
+def test_factors_of_full_width_are_the_scores(case: Case, line: int) -> None:
+    everything = np.ones(len(case.points), np.bool_)
+    solver, (combined, _) = Solver(case.kernel, everything), _combined(case, everything)
+    constant = np.linspace(-3, 1, READOUTS, dtype=np.float32)
+    gene = np.arange(PERTURBATIONS)
+    asked = Asked(case.alike, case.points.perturbation, gene, line)
+    kernel, elsewhere = asked.kernel(case.points, gene), asked.elsewhere(case.points, gene)
+    exact = solver.influence(kernel) @ combined.kernel_times(np.eye(READOUTS, dtype=np.float32))
+    exact += combined.transfer_under(elsewhere) + constant
+    exact += elsewhere.sum(axis=1)[:, None] * combined.weights["lines"]
+
+    def made(width: int, transfer: int) -> tuple[Floats, Floats]:
+        sides = screen_condensing.condense(
+            case.points, solver, combined, constant, asked, width=width, transfer=transfer, seed=0
+        )
+        assert all(side.dtype == np.float16 for side in sides)
+        left, right = (side.astype(np.float64) for side in sides)
+        return left, right
+
+    left, right = made(READOUTS, READOUTS)
+    assert np.abs(left @ right.T - exact).max() < 1e-2
+    assert exact.std() > 0.1
+
+    left, right = made(2, 2)  # two dimensions of each part lose something
+    lost = np.abs(left @ right.T - exact)
+    assert 1e-2 < lost.max() < np.abs(exact - exact.mean(axis=0)).max()
+
+
+def test_without_its_own_point(case: Case) -> None:
+    points, line = case.points, 1
+    asked = Asked(case.alike, points.perturbation, np.arange(PERTURBATIONS), line)
+    at = np.unique(points.perturbation[points.line == line])
+    seen, unseen = (asked.kernel(points, at, unseen=unseen) for unseen in (False, True))
+    own = (at[:, None] == points.perturbation) & (points.line == line)
+    assert (seen[own] > screen_kernel.SAME / 2).all()
+    assert not unseen[own].any()
+    np.testing.assert_array_equal(seen[~own], unseen[~own])
+
+
+def test_features(tmp_path: Path) -> None:
+    made = world(tmp_path, perturbations=24, readouts=24)
+    found = sources.find(made.graphs)
+    said: list[str] = []
+    built, again = (
+        screen_features.build(found, GeneResolver.from_files(found.gene_tables[:1]), 0, said.append)
+        for _ in range(2)
+    )
+    assert list(built.blocks) == ["network", "pathways", "processes", "neighbours"]
+    assert len(said) == 2 * len(built.blocks)
+    assert built.genes == tuple(sorted(built.genes))
+    for name, block in built.blocks.items():
+        length = np.linalg.norm(block, axis=1)
+        assert np.all((np.abs(length - 1) < 1e-5) | (length == 0))
+        assert (length > 0).mean() > 0.9
+        np.testing.assert_array_equal(block, again.blocks[name])
+    asked = built.of(["NOPE", "P3", "R2"])
+    module = [
+        np.mean([built.blocks["pathways"][built.genes.index(f"P{i}")] for i in range(k, 24, 8)], 0)
+        for k in range(8)
+    ]
+    for name, rows in asked.items():
+        assert not rows[0].any()
+        np.testing.assert_array_equal(rows[1], built.blocks[name][built.genes.index("P3")])
+    assert np.argmax(asked["pathways"][1] @ np.array(module).T) == 3, "genes of a module are alike"
+
+
+@pytest.mark.parametrize(
+    ("symbol", "stems"),
+    [
+        ("MRPL12", ["MRP_", "MRPL_"]),
+        ("PSMA", ["PSM_", "PSMA_"]),
+        ("TP53", []),
+        ("C1orf1", []),
+        ("", []),
+    ],
+)
+def test_stems(symbol: str, stems: list[str]) -> None:
+    assert screen_features._stems(symbol) == stems
+
+
+def test_graphs_that_know_no_gene() -> None:
+    with pytest.raises(ModelFault, match="the graphs know no gene; bring STRING"):
+        screen_features.build(sources.Graphs(), GeneResolver.as_they_are(), 0, lambda line: None)
