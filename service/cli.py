@@ -21,7 +21,7 @@ def application() -> typer.Typer:
     from service import __version__
     from service.commands.align import align
     from service.commands.annotate import annotate
-    from service.commands.card import card
+    from service.commands.card import Card, card
     from service.commands.doctor import doctor
     from service.commands.models import models
     from service.commands.profiles import app as profiles
@@ -42,7 +42,7 @@ def application() -> typer.Typer:
     app.command()(score)
     app.command()(annotate)
     app.add_typer(train, name="train")
-    app.command()(card)
+    app.command(cls=Card)(card)
     app.command()(models)
     app.add_typer(profiles, name="profiles")
     app.command()(redteam)

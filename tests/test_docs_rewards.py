@@ -57,9 +57,11 @@ def test_normalised_advantages_are_the_same_for_every_p() -> None:
 
 
 def test_the_recipes_load(tmp_path: Path) -> None:
-    settings, recipe = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    fifth, settings, recipe = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "fifth-lift.toml").write_text(fifth)
     (tmp_path / "rbio-screen.toml").write_text(recipe)
     known = load_profiles(tmp_path)
+    assert known["fifth-lift"].range == (-1.0, 1.0)
     assert ("family:screen", "perturbation.de") in known["rbio-screen"].selectors
     assert ("family:coexpression", "gene.coexpression") in known["rbio-screen"].selectors
     for name, model in tomllib.loads(settings)["profiles"]["models"].items():

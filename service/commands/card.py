@@ -6,9 +6,10 @@ Options only: ``card_model`` makes the card of a model, ``card_profile`` evaluat
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from service.commands import card_model
 from service.commands.card_profile import Request
@@ -16,6 +17,25 @@ from service.commands.card_profile_report import run
 from service.errors import StartupFault
 from worldmodels.cards.evaluation import Settings
 from worldmodels.perturbation import tables
+
+CONTROL = "--shuffle-control"
+
+
+class Card(TyperCommand):
+    """The command, whose ``--shuffle-control`` may stand without its number."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Leave out what only asks for the default, since the control is part of every card."""
+        kept = [
+            word
+            for word, following in zip(args, [*args[1:], ""], strict=True)
+            if word != CONTROL or _is_number(following)
+        ]
+        return super().parse_args(ctx, kept)
+
+
+def _is_number(word: str) -> bool:
+    return word.lstrip("+-").isdecimal()
 
 
 def card(
@@ -35,7 +55,12 @@ def card(
         str, typer.Option(help="Rows where data have a split column: held-out, all, or its name.")
     ] = tables.HELD_OUT,
     shuffle_control: Annotated[
-        int, typer.Option(help="Permutations of the shuffled-perturbation control, at least 1.")
+        int,
+        typer.Option(
+            CONTROL,
+            help="Permutations of the shuffled-perturbation control, at least 1; it is part of "
+            "every card, so that the number may be left out.",
+        ),
     ] = 5,
     resamples: Annotated[
         int, typer.Option(min=2, help="Draws of perturbations for standard errors.")

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import tiny_screen
 from carded import held_out, invoke, make_card, train
+from service.cli import application
 from service.commands.card import card
 from worldmodels import checkpoints
 from worldmodels.cards import record
@@ -98,6 +100,21 @@ def test_directions_make_a_section_of_their_own(tmp_path: Path) -> None:
     assert printed["evidence"] == "unverified"
     assert printed["model"]["name"] == "μ-model"
     assert record.read(out / "card.json").sections[1].rows == 15 * 30 - 7
+
+
+@pytest.mark.parametrize("place", [0, 1, 3], ids=["first", "before an option", "last"])
+def test_the_control_may_be_asked_for_without_a_number(
+    model: tuple[Path, list[Path]], tmp_path: Path, place: int
+) -> None:
+    folder, paths = model
+    words = [str(folder), "--data", str(paths[0]), "--shuffle-control"]
+    words.insert(place, words.pop())
+    how = [*words, "--resamples", "5", "--out", str(tmp_path)]
+    run = CliRunner().invoke(application(), ["card", *how])
+    assert run.exit_code == 0, run.output
+    overall = record.read(tmp_path / "card.json").sections[0].overall
+    assert overall is not None
+    assert overall.shuffled.permutations == 5
 
 
 BAD = {
