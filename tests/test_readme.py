@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+import planted
 from servers import ServerProcess
 
 REPOSITORY = Path(__file__).parents[1]
@@ -97,6 +98,47 @@ def test_the_settings_that_are_shown_are_settings(tmp_path: Path) -> None:
         Path("models/k562-mlp"),
         "remote",
     ]
+
+
+def test_the_flagship_is_trained_carded_served_and_aligned(tmp_path: Path) -> None:
+    """The README's commands, on a generated world in place of PerturbQA and the graphs."""
+    made = planted.world(tmp_path, perturbations=60, readouts=40, with_test=True)
+    (tmp_path / "held-out").symlink_to(made.perturbqa)
+    train, card, serve, align = (
+        line
+        for line in commands("soft-verifier")
+        if line[1:3] in (["train", "screen"], ["card", "models/screen"])
+        or line[1:] == ["serve", "--model", "models/screen"]
+        or line[1] == "align"
+    )
+    run(train, tmp_path)
+    assert "Evidence: no row and no perturbation" in run(card, tmp_path)
+    perturbation = made.perturbations[int((~made.train[0]).argmax())]
+    audit = f"[starter]\nenabled = false\n[audit]\npath = {json.dumps(str(tmp_path / align[2]))}\n"
+    server = ServerProcess(tmp_path, audit, *serve[2:]).start()
+    try:
+        found = httpx.get(f"{server.url}/v1/models/screen/card").json()
+        assert found["evidence"] is True
+        task = {"type": "perturbation.de", "perturbation": perturbation, "cell_line": "k562"}
+        items = [
+            {
+                "id": f"{gene}-{answer}",
+                "completion": f"<think>By its module.</think>\n<answer>{answer}</answer>",
+                "task": {**task, "gene": gene},
+            }
+            for gene in made.readouts
+            for answer in ("yes", "no")
+        ]
+        for step in range(12):
+            context = {"run": "a1", "step": step, "split": "train"}
+            asked = {"profile": "screen-de-lift", "context": context, "items": items}
+            scored = httpx.post(f"{server.url}/v1/score", json=asked).json()["results"]
+            assert {one["status"] for one in scored} <= {"ok", "abstain"}
+            assert any(one["status"] == "ok" for one in scored)
+    finally:
+        server.stop()
+    assert "a1 screen-de-lift@sha256" in run(align, tmp_path)
+    assert (tmp_path / "alignment" / "report.svg").is_file()
 
 
 @pytest.mark.data

@@ -38,6 +38,7 @@ _FAMILIES: Final = {
     "owkinzero": "OwkinZero (arXiv 2508.16315)",
     "chem": "Chemistry environments (arXiv 2604.16279)",
     "bioreason": "BioReason (arXiv 2505.23579) and BioReason-Pro",
+    "screen": "Perturbation screens, by this project's world model `screen`",
     "posttrain": "How Post-Training Shapes Biological Reasoning Models (arXiv 2606.16517)",
 }
 """Titles of families of several profiles; others stand alone."""
