@@ -20,7 +20,7 @@ from worldmodels.perturbation.screen_factors import Half, Single
 from worldmodels.perturbation.screen_kernel import Solver
 from worldmodels.perturbation.screen_points import Codes, Mask, Points
 
-SAMPLE: Final = 1000
+SAMPLE: Final = 800
 """Perturbations on which the readout factors of the kernel's part are found."""
 BLOCK: Final = 2048
 """Perturbations that are projected at a time."""

@@ -12,7 +12,9 @@ For changes and for directions (``screen_points``), with H the influence of trai
 * of directions also ``own`` and ``alike`` times the readout's habitual direction, which speak for
   a change;
 
-and ``lines``, the number of other lines that have this perturbation. Every term is a product of
+for any readout, ``strength``: how much a perturbation does at all (its listed changes, their
+logarithm, its listed non-changes, and rises less falls), by H and by E; and ``lines``, the number
+of other lines that have this perturbation. Every term is a product of
 something that depends on the perturbation and something that depends on the readout, and so is any
 weighted sum of them whose weights depend on the readout: ``Combined`` is that sum, as a matrix that
 is never formed.
@@ -32,6 +34,8 @@ from worldmodels.perturbation.screen_points import Codes, Mask, Points, Response
 NEAR: Final = ("network", "neighbours", "words")
 """Feature blocks by which readouts are alike."""
 KINDS: Final = ("changes", "directions")
+STRENGTHS: Final = ("changes", "log changes", "non-changes", "rises")
+"""What ``strength`` counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class Taught:
     """Block → features of readouts, shape (readouts, width)."""
     square: Mapping[str, Single]
     """Block → squared length of the readout's features, shape (readouts,)."""
+    strength: Single
+    """Shape (points, len(STRENGTHS)), centred by line, 0 outside training."""
 
 
 def taught(points: Points, training: Mask, near: Mapping[str, Single]) -> Taught:
@@ -64,7 +70,23 @@ def taught(points: Points, training: Mask, near: Mapping[str, Single]) -> Taught
         {kind: responses(points, training, signed=kind == "directions") for kind in KINDS},
         kept,
         {name: (block**2).sum(axis=1) for name, block in kept.items()},
+        _strength(points, training),
     )
+
+
+def _strength(points: Points, training: Mask) -> Single:
+    rows, size = points.rows, len(points)
+    changes, others, signs = (
+        np.bincount(points.point, counted, size)
+        for counted in (rows.de, 1 - rows.de, np.where(rows.up < 0, 0, rows.up - 0.5))
+    )
+    found = np.stack([changes, np.log1p(changes), others, signs], axis=1)
+    for line in range(len(rows.lines)):
+        inside = training & (points.line == line)
+        if inside.any():
+            found[inside] -= found[inside].mean(axis=0)
+    found[~training] = 0
+    return found.astype(np.float32)
 
 
 def names(near: Mapping[str, Single], transfer: bool) -> list[str]:
@@ -72,8 +94,11 @@ def names(near: Mapping[str, Single], transfer: bool) -> list[str]:
     each = ["own", "alike", "mean", *(f"near {name}" for name in NEAR if name in near)]
     terms = [f"{kind} {name}" for kind in KINDS for name in each]
     terms += ["directions own habit", "directions alike habit"]
+    terms += [f"strength {name}" for name in STRENGTHS]
     if transfer:
-        terms += [*(f"{kind} elsewhere" for kind in KINDS), "lines"]
+        terms += [f"{kind} elsewhere" for kind in KINDS]
+        terms += [f"strength {name} elsewhere" for name in STRENGTHS]
+        terms.append("lines")
     return terms
 
 
@@ -121,10 +146,12 @@ def of_pairs(
             columns.append(product - own * lesson.square[name][readout])
         if kind == "directions":
             columns += [own * direction, alike * direction]
+    columns += list((influence @ lesson.strength)[at].T)
     if elsewhere is not None:
         for kind in KINDS:
             of = lesson.by_kind[kind]
             columns.append(of.alike(of.under(elsewhere))[pairs])
+        columns += list((elsewhere @ lesson.strength)[at].T)
         columns.append(elsewhere.sum(axis=1)[at])
     return np.stack(columns, axis=1).astype(np.float32)
 
@@ -153,7 +180,7 @@ class Combined:
                 part -= self.lesson.square[name][:, None] * weight * right
             part += self._carried(of, alike * right)
             parts.append(of.times(part.astype(np.float32)))
-        return parts[0] + parts[1]
+        return parts[0] + parts[1] + self.lesson.strength @ (self._strength("") @ right)
 
     def kernel_under(self, left: Single) -> Single:
         """Left · the part that goes through H, left of shape (m, points): (m, readouts)."""
@@ -166,6 +193,7 @@ class Combined:
             for name, block in self.lesson.near.items():
                 near = (found @ block) @ block.T - found * self.lesson.square[name]
                 total += near * self.weights[f"{kind} near {name}"]
+        total += (left @ self.lesson.strength) @ self._strength("")
         return total
 
     def transfer_times(self, right: Single) -> Single:
@@ -175,7 +203,7 @@ class Combined:
             of = self.lesson.by_kind[kind]
             weight = self.weights[f"{kind} elsewhere"][:, None]
             total = total + of.times(self._carried(of, weight * right))
-        return total
+        return total + self.lesson.strength @ (self._strength(" elsewhere") @ right)
 
     def transfer_under(self, left: Single) -> Single:
         """Left · the part that goes through E: (m, readouts)."""
@@ -183,7 +211,7 @@ class Combined:
         for kind in KINDS:
             of = self.lesson.by_kind[kind]
             total = total + of.alike(of.under(left)) * self.weights[f"{kind} elsewhere"]
-        return total
+        return total + (left @ self.lesson.strength) @ self._strength(" elsewhere")
 
     def _own(self, kind: str) -> Single:
         own = self.weights[f"{kind} own"]
@@ -199,6 +227,9 @@ class Combined:
 
     def _mean(self, kind: str) -> Single:
         return self.weights[f"{kind} mean"]
+
+    def _strength(self, where: str) -> Single:
+        return np.stack([self.weights[f"strength {name}{where}"] for name in STRENGTHS], dtype="f4")
 
     @staticmethod
     def _carried(of: Responses, right: Single) -> Single:

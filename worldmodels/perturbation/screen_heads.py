@@ -7,7 +7,7 @@ that it was not fitted on either. Limits: one curve per line and relation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,8 +54,13 @@ class Judged:
     figures: Mapping[str, float]
 
 
-def stack(held_out: HeldOut, asked: Asked) -> tuple[Weights, Floats]:
+def stack(held_out: HeldOut, asked: Asked, left_out: Sequence[int] = ()) -> tuple[Weights, Floats]:
     """A family's weights by all rows, and the log-odds of each row by the other folds' weights.
+
+    Args:
+        held_out: terms and habits of all rows.
+        asked: the rows.
+        left_out: terms that are to have no weight.
 
     Raises:
         ModelFault: rows too few to hold any out.
@@ -68,14 +73,19 @@ def stack(held_out: HeldOut, asked: Asked) -> tuple[Weights, Floats]:
                 f"{len(asked.at):,} rows of a line and relation are too few to hold any out: the "
                 "others are not of both kinds; give more perturbations, or leave the line out"
             )
-        weights = screen_stack.fit(*_taken(held_out, asked.at[~out]), asked.labels[~out])
-        log_odds[out] = weights.of_pairs(*_taken(held_out, asked.at[out]))
-    return screen_stack.fit(*_taken(held_out, asked.at), asked.labels), log_odds
+        taught = _taken(held_out, asked.at[~out], left_out)
+        weights = screen_stack.fit(*taught, asked.labels[~out])
+        log_odds[out] = weights.of_pairs(*_taken(held_out, asked.at[out], left_out))
+    return screen_stack.fit(*_taken(held_out, asked.at, left_out), asked.labels), log_odds
 
 
-def _taken(held_out: HeldOut, at: Codes) -> tuple[NDArray[np.float32], Habits]:
+def _taken(
+    held_out: HeldOut, at: Codes, left_out: Sequence[int]
+) -> tuple[NDArray[np.float32], Habits]:
     habits = held_out.habits
-    return held_out.terms[at], Habits(habits.here[at], habits.elsewhere[at], habits.direction[at])
+    terms = held_out.terms[at]
+    terms[:, list(left_out)] = 0
+    return terms, Habits(habits.here[at], habits.elsewhere[at], habits.direction[at])
 
 
 def judge(log_odds: Floats, asked: Asked, seed: int) -> Judged:

@@ -71,7 +71,7 @@ def fit(terms: Single, habits: Habits, labels: Labels) -> Weights:
     """Fit on the terms of held-out pairs.
 
     Args:
-        terms: shape (pairs, terms).
+        terms: shape (pairs, terms); a column of zeros gets weight 0.
         habits: of each pair's readout, as the pair's training points had them.
         labels: shape (pairs,), 0 or 1, both of them.
     """

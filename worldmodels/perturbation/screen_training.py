@@ -266,12 +266,17 @@ def _trained(world: World, families: Mapping[str, tuple[str, ...]], advance: Adv
             advance(f"{stage}, family {name}", 0.05 + 0.7 * (number + share) / len(solved))
 
         own, pooled = _held_out(world, alike, told)
+        told("weights", 0.9)
         for line in lines:
+            held_out = pooled if line == len(lines) - 1 else own
+            names = screen_evidence.names(world.screens.near, world.transfer(line))
             for relation in RELATIONS:
-                told("weights", 0.9)
-                found = screen_heads.stack(
-                    pooled if line == len(lines) - 1 else own, _asked(world, relation, line)
-                )
+                idle = [
+                    place
+                    for place, term in enumerate(names)
+                    if term.startswith("strength") and relation == "perturbation.dir"
+                ]  # how much a perturbation does is no word on which way
+                found = screen_heads.stack(held_out, _asked(world, relation, line), idle)
                 stacks[name, relation, line] = found[0]
                 log_odds.setdefault((relation, line), []).append(found[1])
     judged = {
