@@ -41,13 +41,17 @@ def application() -> typer.Typer:
     app.command()(serve)
     app.command()(score)
     app.command()(annotate)
-    app.add_typer(train, name="train")
-    app.command(cls=Card)(card)
-    app.command()(models)
+    app.add_typer(
+        train, name="train", short_help="Build a world model from data, for `serve --model`."
+    )
+    app.command(
+        cls=Card, short_help="Show what a model knows of held-out data, or a profile pays."
+    )(card)
+    app.command(short_help="List the configured models, their digests checked.")(models)
     app.add_typer(profiles, name="profiles")
-    app.command()(redteam)
-    app.command()(align)
-    app.command()(doctor)
+    app.command(short_help="Attack a profile; exit code 1 where dishonesty pays.")(redteam)
+    app.command(short_help="Relate the rewards of a run to a held-out truth.")(align)
+    app.command(short_help="Check versions, device, settings, models, Redis and ports.")(doctor)
 
     @app.command()
     def version() -> None:

@@ -14,9 +14,9 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-app.command("screen")(screen)
+app.command("screen", short_help="Train the flagship: change and direction, any line.")(screen)
 app.command("pair-mlp")(pair_mlp)
-app.command("measured")(measured)
-app.command("linear")(linear)
-app.command("coexpression")(coexpression)
-app.command("starter")(starter)
+app.command("measured", short_help="Serve measured effects as they are.")(measured)
+app.command("linear", short_help="Fit a linear model to Perturb-seq cells.")(linear)
+app.command("coexpression", short_help="Learn which genes are expressed together.")(coexpression)
+app.command("starter", short_help="Build the starter model from cells of scanpy.")(starter)
