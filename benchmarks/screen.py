@@ -171,9 +171,8 @@ def _show(done: list[dict]) -> None:
             cells.append(f"{np.mean(each):.3f} ± {np.std(each):.3f}".rjust(width))
         print(f"{name:28}{''.join(cells)}")
     for what in ("cpu_minutes", "minutes", "peak_gb"):
-        print(
-            f"{what}: {np.mean([one[what] for one in done]):.1f} (most {max(one[what] for one in done):.1f})"
-        )
+        each = [one[what] for one in done]
+        print(f"{what}: {np.mean(each):.1f} (most {max(each):.1f})")
 
 
 if __name__ == "__main__":

@@ -211,7 +211,8 @@ class Combined:
         for kind in KINDS:
             of = self.lesson.by_kind[kind]
             total = total + of.alike(of.under(left)) * self.weights[f"{kind} elsewhere"]
-        return total + (left @ self.lesson.strength) @ self._strength(" elsewhere")
+        total += (left @ self.lesson.strength) @ self._strength(" elsewhere")
+        return total
 
     def _own(self, kind: str) -> Single:
         own = self.weights[f"{kind} own"]
