@@ -98,7 +98,7 @@ def train(
             for name, wanted in FAMILIES.items()
             if (used := tuple(block for block in wanted if block in features.blocks))
         }
-        return _trained(_world(rows, features, within_line, seed), families, advance)
+        return _trained(world(rows, features, within_line, seed), families, advance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,8 @@ class World:
         return np.asarray(found)
 
 
-def _world(rows: Rows, features: Features, within_line: bool, seed: int) -> World:
+def world(rows: Rows, features: Features, within_line: bool, seed: int) -> World:
+    """Training rows and features side by side, dealt to folds."""
     points = screen_points.of_rows(rows)
     codes = np.unique(points.perturbation)
     known = [rows.genes[code] for code in codes]
@@ -161,7 +162,7 @@ def _world(rows: Rows, features: Features, within_line: bool, seed: int) -> Worl
     return World(screens, perturbations, blocks, gene, trained, column, seed)
 
 
-def _likeness(world: World, blocks: tuple[str, ...]) -> Single:
+def likeness(world: World, blocks: tuple[str, ...]) -> Single:
     """K of all perturbations to the trained ones."""
     here = {name: world.blocks[name][world.trained] for name in blocks}
     product = screen_kernel.likeness(world.blocks, here, blocks)
@@ -187,7 +188,7 @@ def _held_out(
     return found[0], found[-1]
 
 
-def _asked(world: World, relation: str, line: int) -> Question:
+def question(world: World, relation: str, line: int) -> Question:
     """The rows of a relation in a line, or in all lines for the pooled one."""
     rows, points = world.rows, world.screens.points
     inside = np.ones(len(rows), np.bool_) if line == len(rows.lines) else rows.line == line
@@ -248,16 +249,16 @@ def _p0(world: World, relation: str, made: Relation, judged: Sequence[Judged]) -
     ]
     found = screen_marginal.marginal(relation=made, chosen=[*chosen, world.trained])
     for line, one in enumerate(judged):
-        question = _asked(world, relation, line)
+        asked = question(world, relation, line)
         size = found.shape[1]
-        total = np.bincount(question.readout, one.p, size)
-        found[line] = (total + found[line]) / (np.bincount(question.readout, minlength=size) + 1)
+        total = np.bincount(asked.readout, one.p, size)
+        found[line] = (total + found[line]) / (np.bincount(asked.readout, minlength=size) + 1)
     return quantise(found)
 
 
 def _trained(world: World, families: Mapping[str, tuple[str, ...]], advance: Advance) -> Fitted:
     lines = range(len(world.lines))
-    solved = {name: _likeness(world, blocks) for name, blocks in families.items()}
+    solved = {name: likeness(world, blocks) for name, blocks in families.items()}
     stacks: dict[tuple[str, str, int], Weights] = {}
     log_odds: dict[tuple[str, int], list[Floats]] = {}
     for number, (name, alike) in enumerate(solved.items()):
@@ -276,11 +277,11 @@ def _trained(world: World, families: Mapping[str, tuple[str, ...]], advance: Adv
                     for place, term in enumerate(names)
                     if term.startswith("strength") and relation == "perturbation.dir"
                 ]  # how much a perturbation does is no word on which way
-                found = screen_heads.stack(held_out, _asked(world, relation, line), idle)
+                found = screen_heads.stack(held_out, question(world, relation, line), idle)
                 stacks[name, relation, line] = found[0]
                 log_odds.setdefault((relation, line), []).append(found[1])
     judged = {
-        key: screen_heads.judge(np.stack(each), _asked(world, *key), world.seed)
+        key: screen_heads.judge(np.stack(each), question(world, *key), world.seed)
         for key, each in log_odds.items()
     }
     factors = _factors(world, solved, stacks, advance)
