@@ -22,16 +22,17 @@ from rich.table import Table
 
 from service import app, settings
 from service.errors import StartupFault, nearest
-from worldmodels import checkpoints, manifest, registry, training_rows
+from worldmodels import checkpoints, core, manifest, registry, training_rows
 from worldmodels.cards import evidence, folder, markdown, published, record
 from worldmodels.cards.cost import measure
 from worldmodels.cards.evaluation import Settings, section
 from worldmodels.cards.record import Card, DataFile, Section
-from worldmodels.core import RELATIONS, ModelFault, WorldModel
+from worldmodels.core import RELATIONS, ModelFault, Status, WorldModel
 from worldmodels.genes import GeneResolver
 from worldmodels.perturbation import tables
 from worldmodels.perturbation.tables import EffectTable
 
+ANSWERED = frozenset(status.name for status in core.ANSWERED)
 Tables = dict[str, tuple[list[Path], EffectTable]]
 """Relation → the files of it and their rows."""
 
@@ -183,6 +184,10 @@ def _sections(model: WorldModel, read: Tables, how: Settings) -> list[Section]:
 def _show(made: Card, console: Console) -> None:
     console.print(markdown.verdict(made).replace("**", ""), markup=False)
     for one in made.sections:
+        if one.answered < one.rows:
+            console.print(_unanswered(made, one), markup=False)
+        if one.overall is None:
+            continue
         panels = markdown.columns(one)
         shown = Table("", *map(escape, panels), title=one.relation, title_justify="left")
         for name, title in markdown.SHOWN:
@@ -195,6 +200,18 @@ def _show(made: Card, console: Console) -> None:
         console.print(shown)
     if any(published.covering(one.relation, one.lines) for one in made.sections):
         console.print(published.CAVEAT, style="dim", markup=False)
+
+
+def _unanswered(made: Card, one: Section) -> str:
+    """How many rows have no answer and why; for unknown genes the gene table that may help."""
+    kinds = ", ".join(
+        f"{name} {count:,}" for name, count in one.statuses.items() if name not in ANSWERED
+    )
+    told = f"{one.relation}: {one.rows - one.answered:,} of {one.rows:,} rows not answered: {kinds}"
+    unknown = one.statuses.get(Status.UNKNOWN_GENE.name)
+    if unknown and made.model.genes == GeneResolver.as_they_are().label:
+        told += "; older names resolve by the gene table that [genes] tables names (--config)"
+    return told
 
 
 def _show_beside(shown: Table, one: Section) -> None:

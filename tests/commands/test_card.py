@@ -102,6 +102,18 @@ def test_directions_make_a_section_of_their_own(tmp_path: Path) -> None:
     assert record.read(out / "card.json").sections[1].rows == 15 * 30 - 7
 
 
+def test_rows_without_an_answer_are_counted(model: tuple[Path, list[Path]], tmp_path: Path) -> None:
+    folder, paths = model
+    head, *rows = paths[0].read_text().splitlines()
+    table = tmp_path / "K562-de.csv"
+    table.write_text("\n".join([head, *(f"OLD{row}" for row in rows)]) + "\n")
+    code, output = make_card(folder, "--data", table, *QUICK, "--out", tmp_path)
+    assert code == 0, output
+    told = " ".join(output.split())
+    assert "perturbation.de: 443 of 443 rows not answered: UNKNOWN_GENE 443; older names" in told
+    assert "standard error" not in told
+
+
 @pytest.mark.parametrize("place", [0, 1, 3], ids=["first", "before an option", "last"])
 def test_the_control_may_be_asked_for_without_a_number(
     model: tuple[Path, list[Path]], tmp_path: Path, place: int
