@@ -78,6 +78,7 @@ def screen(
             rows,
             name=name or out.resolve().name,
             version=version,
+            resolver=resolver,
             licence=licence,
             training=f"{_rows(rows)}; {_graphs(found)}",
             options={"seed": seed, "within_line": within_line},

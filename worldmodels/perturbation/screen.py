@@ -14,7 +14,7 @@ devices may differ in the sixth decimal.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -69,8 +69,9 @@ class Screen:
         """
         fitted = screen_checkpoint.read(checkpoint)
         self.perturbations, self.readouts = fitted.perturbations, fitted.readouts
-        self._subjects = _Perturbations(self.perturbations, genes)
-        self._objects = Vocabulary(self.readouts, range(len(self.readouts)), genes)
+        other = screen_checkpoint.spellings(checkpoint)
+        self._subjects = _Perturbations(*_named(self.perturbations, other), genes)
+        self._objects = Vocabulary(*_named(self.readouts, other), genes)
         self._lines = Contexts(fitted.lines)
         self._pooled = len(fitted.lines)
         self._featured = np.array(fitted.featured)
@@ -200,9 +201,6 @@ def _sum(rows: Floats) -> Floats:
 class _Perturbations(Vocabulary):
     """Perturbed genes; genes, and combinations of genes, without a row are OUT_OF_DISTRIBUTION."""
 
-    def __init__(self, names: Sequence[str], genes: GeneResolver) -> None:
-        super().__init__(names, range(len(names)), genes)
-
     def __missing__(self, name: str) -> int:
         code = super().__missing__(name)
         if code != -Status.UNKNOWN_GENE:
@@ -214,6 +212,13 @@ class _Perturbations(Vocabulary):
         combined = len(parts) > 1 and all(parts)
         known = self._genes.size > 0 or (combined and all(part in self for part in parts))
         return -int(Status.OUT_OF_DISTRIBUTION) if known else code
+
+
+def _named(symbols: Sequence[str], other: Mapping[str, str]) -> tuple[list[str], list[int]]:
+    """Every name of the genes and its row: symbols, then what else they are called."""
+    place = {symbol: row for row, symbol in enumerate(symbols)}
+    more = {name: place[symbol] for name, symbol in other.items() if symbol in place}
+    return [*place, *more], [*place.values(), *more.values()]
 
 
 def load(source: Source, genes: GeneResolver) -> Screen:

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from worldmodels import calibration, checkpoints, training_rows
 from worldmodels.calibration import Calibrator
 from worldmodels.checkpoints import Checkpoint, Manifest
-from worldmodels.core import Floats, ModelFault
+from worldmodels.core import Floats, ModelFault, Status
+from worldmodels.genes import GeneResolver
 from worldmodels.manifest import Value
 from worldmodels.perturbation.screen_factors import RELATIONS, Factors, Fitted, Head, Relation, Rows
 from worldmodels.training_rows import Coded, TrainedRows
@@ -31,6 +32,8 @@ FACTORS: Final = "factors.safetensors"
 HEADS: Final = "heads.json"
 PERTURBATIONS: Final = "perturbations.json"
 READOUTS: Final = "readouts.json"
+SPELLINGS: Final = "spellings.json"
+"""Other names of the model's genes, so that it knows them on a server without a gene table."""
 
 
 class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,6 +64,7 @@ def save(
     *,
     name: str,
     version: str,
+    resolver: GeneResolver | None = None,
     licence: str = "unknown",
     training: str = "unknown",
     options: Mapping[str, Value] | None = None,
@@ -74,6 +78,7 @@ def save(
         rows: what it was trained on.
         name: of the model.
         version: of it.
+        resolver: knows other names of the genes, which are stored too.
         licence: of the data.
         training: what it was trained on, in words.
         options: how it was trained, for the manifest.
@@ -100,6 +105,7 @@ def save(
     texts = {
         PERTURBATIONS: json.dumps(fitted.perturbations),
         READOUTS: json.dumps(fitted.readouts),
+        SPELLINGS: json.dumps(_spellings(fitted, resolver)),
         HEADS: json.dumps({name: _written(of) for name, of in fitted.relations.items()}),
     }
     tensors = {FACTORS: _arrays(fitted), **keys}
@@ -226,6 +232,31 @@ def _coded(rows: Rows) -> dict[str, Coded]:
     return {
         relation: Coded(part.line, part.perturbation, part.readout)
         for relation, part in zip(RELATIONS, (rows, told), strict=True)
+    }
+
+
+def spellings(checkpoint: Checkpoint) -> dict[str, str]:
+    """Other names of the model's genes, each to its symbol.
+
+    Raises:
+        ModelFault: the file is damaged.
+    """
+    try:
+        return msgspec.json.decode(checkpoint.text(SPELLINGS), type=dict[str, str])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _fault(checkpoint.path / SPELLINGS, f"not as it should be ({error})") from error
+
+
+def _spellings(fitted: Fitted, resolver: GeneResolver | None) -> dict[str, str]:
+    """Names that stand for one gene of the model and for no other."""
+    if resolver is None:
+        return {}
+    symbols = {*fitted.perturbations, *fitted.readouts}
+    return {
+        name: symbol
+        for symbol in sorted(symbols)
+        for name in resolver.aliases(symbol)
+        if name not in symbols and resolver.resolve(name) == (symbol, Status.OK)
     }
 
 
