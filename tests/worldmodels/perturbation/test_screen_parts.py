@@ -9,7 +9,7 @@ import pytest
 
 import tiny_points
 from planted import world
-from tiny_points import PERTURBATIONS, READOUTS, Case
+from tiny_points import LINES, PERTURBATIONS, READOUTS, Case
 from worldmodels.calibration import sigmoid
 from worldmodels.core import Floats, ModelFault
 from worldmodels.genes import GeneResolver
@@ -125,6 +125,29 @@ def _sides(case: Case) -> tuple[Single, Single]:
     return h, e
 
 
+def _strengths(points: Points, training: Mask) -> dict[str, Floats]:
+    """How much each training point does at all, beside the mean of its line; 0 elsewhere."""
+    rows = points.rows
+    each: dict[str, list[float]] = {}
+    for point in range(len(points)):
+        at = points.point == point
+        changes = int(rows.de[at].sum())
+        for name, value in (
+            ("changes", changes),
+            ("log changes", np.log(1 + changes)),
+            ("non-changes", int(at.sum()) - changes),
+            ("rises", (np.sum(rows.up[at] == 1) - np.sum(rows.up[at] == 0)) / 2),
+        ):
+            each.setdefault(name, []).append(float(value))
+    found = {name: np.array(values) for name, values in each.items()}
+    for values in found.values():
+        for line in range(len(LINES)):
+            inside = training & (points.line == line)
+            values[inside] -= values[inside].mean()
+        values[~training] = 0
+    return found
+
+
 def test_terms_of_pairs(case: Case) -> None:
     points, (h, e) = case.points, _sides(case)
     lesson = screen_evidence.taught(points, case.training, case.near)
@@ -142,6 +165,9 @@ def test_terms_of_pairs(case: Case) -> None:
         expected[f"{kind} mean"] = np.tile(own.mean(axis=1)[:, None], READOUTS)
         expected[f"{kind} near network"] = own @ (gram - np.diag(np.diag(gram)))
         expected[f"{kind} elsewhere"] = e @ response @ cosine
+    for name, counts in _strengths(points, case.training).items():
+        expected[f"strength {name}"] = np.tile((h @ counts)[:, None], READOUTS)
+        expected[f"strength {name} elsewhere"] = np.tile((e @ counts)[:, None], READOUTS)
     for name in ("own", "alike"):
         expected[f"directions {name} habit"] = expected[f"directions {name}"] * habit
     names = screen_evidence.names(case.near, transfer=True)
