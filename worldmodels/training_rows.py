@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from worldmodels import checkpoints
+from worldmodels import checkpoints, spellings
 from worldmodels.checkpoints import Checkpoint
 from worldmodels.core import ModelFault, canonical_context
 from worldmodels.genes import GeneResolver, Vocabulary
@@ -157,7 +157,7 @@ def read(folder: Path | Checkpoint, genes: GeneResolver | None = None) -> Traine
         {_relation(name): array for name, array in keys.items()},
         tuple(names),
         tuple(contexts),
-        Vocabulary(names, range(len(names)), genes or GeneResolver.as_they_are()),
+        spellings.vocabulary(checkpoint, names, genes or GeneResolver.as_they_are()),
     )
 
 

@@ -14,13 +14,12 @@ devices may differ in the sixth decimal.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worldmodels import checkpoints
+from worldmodels import checkpoints, spellings
 from worldmodels.calibration import sigmoid
 from worldmodels.checkpoints import Checkpoint
 from worldmodels.contexts import Contexts
@@ -69,9 +68,9 @@ class Screen:
         """
         fitted = screen_checkpoint.read(checkpoint)
         self.perturbations, self.readouts = fitted.perturbations, fitted.readouts
-        other = screen_checkpoint.spellings(checkpoint)
-        self._subjects = _Perturbations(*_named(self.perturbations, other), genes)
-        self._objects = Vocabulary(*_named(self.readouts, other), genes)
+        other = spellings.read(checkpoint)
+        self._subjects = _Perturbations(*spellings.rows(self.perturbations, other), genes)
+        self._objects = Vocabulary(*spellings.rows(self.readouts, other), genes)
         self._lines = Contexts(fitted.lines)
         self._pooled = len(fitted.lines)
         self._featured = np.array(fitted.featured)
@@ -212,13 +211,6 @@ class _Perturbations(Vocabulary):
         combined = len(parts) > 1 and all(parts)
         known = self._genes.size > 0 or (combined and all(part in self for part in parts))
         return -int(Status.OUT_OF_DISTRIBUTION) if known else code
-
-
-def _named(symbols: Sequence[str], other: Mapping[str, str]) -> tuple[list[str], list[int]]:
-    """Every name of the genes and its row: symbols, then what else they are called."""
-    place = {symbol: row for row, symbol in enumerate(symbols)}
-    more = {name: place[symbol] for name, symbol in other.items() if symbol in place}
-    return [*place, *more], [*place.values(), *more.values()]
 
 
 def load(source: Source, genes: GeneResolver) -> Screen:

@@ -18,10 +18,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from worldmodels import calibration, checkpoints, training_rows
+from worldmodels import calibration, checkpoints, spellings, training_rows
 from worldmodels.calibration import Calibrator
 from worldmodels.checkpoints import Checkpoint, Manifest
-from worldmodels.core import Floats, ModelFault, Status
+from worldmodels.core import Floats, ModelFault
 from worldmodels.genes import GeneResolver
 from worldmodels.manifest import Value
 from worldmodels.perturbation.screen_factors import RELATIONS, Factors, Fitted, Head, Relation, Rows
@@ -32,8 +32,6 @@ FACTORS: Final = "factors.safetensors"
 HEADS: Final = "heads.json"
 PERTURBATIONS: Final = "perturbations.json"
 READOUTS: Final = "readouts.json"
-SPELLINGS: Final = "spellings.json"
-"""Other names of the model's genes, so that it knows them on a server without a gene table."""
 
 
 class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,7 +103,7 @@ def save(
     texts = {
         PERTURBATIONS: json.dumps(fitted.perturbations),
         READOUTS: json.dumps(fitted.readouts),
-        SPELLINGS: json.dumps(_spellings(fitted, resolver)),
+        spellings.FILE: spellings.text((*fitted.perturbations, *fitted.readouts), resolver),
         HEADS: json.dumps({name: _written(of) for name, of in fitted.relations.items()}),
     }
     tensors = {FACTORS: _arrays(fitted), **keys}
@@ -232,31 +230,6 @@ def _coded(rows: Rows) -> dict[str, Coded]:
     return {
         relation: Coded(part.line, part.perturbation, part.readout)
         for relation, part in zip(RELATIONS, (rows, told), strict=True)
-    }
-
-
-def spellings(checkpoint: Checkpoint) -> dict[str, str]:
-    """Other names of the model's genes, each to its symbol.
-
-    Raises:
-        ModelFault: the file is damaged.
-    """
-    try:
-        return msgspec.json.decode(checkpoint.text(SPELLINGS), type=dict[str, str])
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _fault(checkpoint.path / SPELLINGS, f"not as it should be ({error})") from error
-
-
-def _spellings(fitted: Fitted, resolver: GeneResolver | None) -> dict[str, str]:
-    """Names that stand for one gene of the model and for no other."""
-    if resolver is None:
-        return {}
-    symbols = {*fitted.perturbations, *fitted.readouts}
-    return {
-        name: symbol
-        for symbol in sorted(symbols)
-        for name in resolver.aliases(symbol)
-        if name not in symbols and resolver.resolve(name) == (symbol, Status.OK)
     }
 
 
