@@ -1,12 +1,13 @@
 """The flagship: p(change) and p(up | change) of any perturbation × readout in a cell line.
 
 Every family's score of a pair is one dot product of stored factors; a line's head makes one
-log-odds of them and its curve a probability (``screen_factors``). p₀ is the mean of p over the
-line's training perturbations, uncertainty the standard deviation between the families' own
-calibrated opinions, raw the σ of the log-odds before the curve. A cell line that is none of
-``contexts`` (an empty one too) is answered by the line pooled over all, with status POOLED. What
-there is no feature for is OUT_OF_DISTRIBUTION, and so are combinations of perturbations and a
-gene's effect on itself: no screen that trains the model has rows of either. Limits: on the CPU sums
+log-odds of them and its curve a probability (``screen_factors``). p₀ is what a guess that is blind
+to the perturbation would say, uncertainty the standard deviation between the families' own
+calibrated opinions (none of a single family), raw the σ of the log-odds before the curve. A cell
+line that is none of ``contexts`` (an empty one too) is answered by the line pooled over all, with
+status POOLED. What there is no feature for is OUT_OF_DISTRIBUTION, and so are combinations of
+perturbations and a gene's effect on itself: no screen that trains the model has rows of either.
+Limits: on the CPU sums
 are of single precision in one fixed order per pair, on an accelerator of double precision, so that
 devices may differ in the sixth decimal.
 """
@@ -149,7 +150,8 @@ class Screen:
             for column in columns:
                 column[silent] = np.nan
         p, p0, uncertainty, raw = columns
-        return Verdicts(p, status, p0=p0, uncertainty=uncertainty, raw=raw)
+        spread = uncertainty if self._relations[relation].families > 1 else None
+        return Verdicts(p, status, p0=p0, uncertainty=spread, raw=raw)
 
 
 class _Answers:
@@ -157,6 +159,7 @@ class _Answers:
 
     def __init__(self, relation: Relation, p0: Floats, scores: Products) -> None:
         self._heads, self._p0, self._scores = relation.heads, p0, scores
+        self.families = len(relation.families)
 
     def of_line(self, line: int, a: Rows, b: Rows) -> Columns:
         """Figures of pairs of one line, a chunk at a time."""

@@ -9,6 +9,7 @@ then projected on them. Limits: KERNEL and TRANSFER dimensions; what they lose i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,47 +61,63 @@ class Asked:
         return np.asarray(self.gene[at][:, None] == points.perturbation)
 
 
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What is to be condensed: weighted terms, and each readout's constant (readouts,)."""
+
+    combined: Combined
+    constant: Single
+
+
 def condense(
     points: Points,
     solver: Solver,
-    combined: Combined,
-    constant: Single,
     asked: Asked,
+    weighed: Sequence[Weighed],
     *,
     width: int,
     transfer: int,
     seed: int,
-) -> tuple[Half, Half]:
-    """Factors (perturbations, k) and (readouts, k) of a line.
+) -> list[tuple[Half, Half]]:
+    """Factors (perturbations, k) and (readouts, k) of a line, for each sum that is asked for.
 
     Args:
-        points: all points, all of them training.
-        solver: of their kernel.
-        combined: the family's weighted terms in this line.
-        constant: each readout's constant, shape (readouts,).
+        points: all points.
+        solver: of the kernel of those that teach the line.
         asked: the perturbations, and the line.
+        weighed: the family's terms as each relation weighs them.
         width: dimensions of what goes through the kernel.
         transfer: dimensions of what other lines say of the very same perturbation; 0: nothing does.
         seed: of the sample and the randomised SVDs.
     """
-    rng = np.random.default_rng(seed)
     known = np.flatnonzero(asked.gene >= 0)
-    sample = np.sort(rng.permutation(known)[:SAMPLE])
+    sample = np.sort(np.random.default_rng(seed).permutation(known)[:SAMPLE])
     influence = solver.influence(asked.kernel(points, sample, unseen=True))
-    basis = _basis(combined.kernel_under(influence), width, seed)
-    answers = solver.times(combined.kernel_times(basis))
-    subjects = np.concatenate(
-        [
-            asked.kernel(points, np.arange(start, min(start + BLOCK, len(asked.gene)))) @ answers
-            for start in range(0, len(asked.gene), BLOCK)
-        ]
-    )
-    parts = [(subjects, basis), (np.ones((len(subjects), 1), np.float32), constant[:, None])]
-    if transfer:
-        parts += _transferred(points, combined, asked, known, transfer, seed)
-    scaled = [_balanced(left, right) for left, right in parts]
-    left, right = (np.concatenate(side, axis=1) for side in zip(*scaled, strict=True))
-    return left.astype(np.float16), right.astype(np.float16)
+    bases = [_basis(one.combined.kernel_under(influence), width, seed) for one in weighed]
+    answers = [
+        solver.times(one.combined.kernel_times(basis))
+        for one, basis in zip(weighed, bases, strict=True)
+    ]
+    together = _asked_by_block(points, asked, np.concatenate(answers, axis=1))
+    subjects = np.split(together, np.cumsum([one.shape[1] for one in answers])[:-1], axis=1)
+    found = []
+    for one, basis, left in zip(weighed, bases, subjects, strict=True):
+        parts = [(left, basis), (np.ones((len(left), 1), np.float32), one.constant[:, None])]
+        if transfer:
+            parts += _transferred(points, one.combined, asked, known, transfer, seed)
+        sides = zip(*(_balanced(*part) for part in parts), strict=True)
+        a, b = (np.concatenate(side, axis=1).astype(np.float16) for side in sides)
+        found.append((a, b))
+    return found
+
+
+def _asked_by_block(points: Points, asked: Asked, answers: Single) -> Single:
+    """Kernel of all perturbations to the points, times answers, without forming the kernel."""
+    blocks = [
+        np.arange(start, min(start + BLOCK, len(asked.gene)))
+        for start in range(0, len(asked.gene), BLOCK)
+    ]
+    return np.concatenate([asked.kernel(points, block) @ answers for block in blocks])
 
 
 def _transferred(

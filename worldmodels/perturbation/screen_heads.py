@@ -96,7 +96,7 @@ def judge(log_odds: Floats, asked: Asked, seed: int) -> Judged:
         asked: the rows.
         seed: of the curve's folds.
     """
-    weights, intercept = _logistic(log_odds.T, asked.labels)
+    weights, intercept = _weighed(log_odds, asked.labels)
     each = [_logistic(one[:, None], asked.labels) for one in log_odds]
     raw = calibration.sigmoid(weights @ log_odds + intercept)
     fitted = calibration.fit_reported(
@@ -134,3 +134,26 @@ def _logistic(columns: Floats, labels: Labels) -> tuple[Floats, float]:
 
     model = LogisticRegression(C=1.0, solver="newton-cholesky").fit(columns, labels)
     return model.coef_[0].astype(np.float64), float(model.intercept_[0])
+
+
+def _weighed(log_odds: Floats, labels: Labels) -> tuple[Floats, float]:
+    """Logistic regression whose weights are not negative.
+
+    Families are much alike, so free weights would take one from the other, and what is lost where
+    each is condensed would not cancel.
+    """
+    from scipy.optimize import minimize
+
+    columns = np.vstack([log_odds, np.ones(log_odds.shape[1])])
+    labels = labels.astype(np.float64)
+
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        total = weights @ columns
+        p = calibration.sigmoid(total)
+        value = np.mean(np.logaddexp(0, total) - labels * total)
+        return float(value), np.asarray(columns @ (p - labels) / len(labels))
+
+    start = np.r_[np.full(len(log_odds), 1 / len(log_odds)), 0.0]
+    bounds = [(0.0, None)] * len(log_odds) + [(None, None)]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    return found.x[:-1].astype(np.float64), float(found.x[-1])

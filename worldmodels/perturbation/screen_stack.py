@@ -28,6 +28,8 @@ ELSEWHERE: Final = (1, 5, 17)
 CLASSES: Final = len(HERE) + len(ELSEWHERE) + 1
 STRENGTH: Final = 0.05
 """Inverse of the ridge penalty (scikit-learn's C) on standardised terms."""
+STILLEST: Final = 1e-5
+"""A term whose σ is a smaller share of its mean than this does not vary but for rounding."""
 Labels = NDArray[np.uint8]
 
 
@@ -49,11 +51,18 @@ class Weights:
         total = np.einsum("ij,ij->i", terms, self.terms[kind])
         return np.asarray(total + self._constant(habits, kind), np.float64)
 
-    def of_readouts(self, habits: Habits) -> tuple[Single, Single]:
-        """Weights of shape (terms, readouts) and constants of shape (readouts,)."""
+    def of_readouts(self, habits: Habits, share: float = 1.0) -> tuple[Single, Single]:
+        """Weights of shape (terms, readouts) and constants of shape (readouts,).
+
+        Args:
+            habits: of each readout.
+            share: of these counts that the stack was fitted on: more rows, and so higher counts,
+                do not make changes more likely.
+        """
         kind = classes(habits)
         weights = self.terms[kind].T.astype(np.float32)
-        return weights, self._constant(habits, kind).astype(np.float32)
+        seen = Habits(habits.here * share, habits.elsewhere * share, habits.direction)
+        return weights, self._constant(seen, kind).astype(np.float32)
 
     def _constant(self, habits: Habits, kind: Codes) -> Floats:
         own = np.einsum("ij,ij->i", _own(habits), self.constants[kind])
@@ -71,14 +80,14 @@ def fit(terms: Single, habits: Habits, labels: Labels) -> Weights:
     """Fit on the terms of held-out pairs.
 
     Args:
-        terms: shape (pairs, terms); a column of zeros gets weight 0.
+        terms: shape (pairs, terms); a column that does not vary gets weight 0.
         habits: of each pair's readout, as the pair's training points had them.
         labels: shape (pairs,), 0 or 1, both of them.
     """
     from sklearn.linear_model import LogisticRegression
 
     kind = classes(habits)
-    scale = terms.std(axis=0) + 1e-9
+    scale = _scale(terms)
     scaled = terms / scale
     member = np.eye(CLASSES, dtype=np.float32)[kind]
     used = [number for number in range(CLASSES) if member[:, number].any()]
@@ -97,6 +106,17 @@ def fit(terms: Single, habits: Habits, labels: Labels) -> Weights:
         start = width * (1 + len(used)) + own.shape[1] * place
         constants[number] = found[start : start + own.shape[1]]
     return Weights(by_class, constants, float(model.intercept_[0]))
+
+
+def _scale(terms: Single) -> Single:
+    """σ of each term; infinite where it does not vary, so that it is scaled to 0.
+
+    Where every perturbation was screened in every line, the number of other lines is one constant:
+    divided by a σ of next to nothing it would drown every other term.
+    """
+    sigma, mean = terms.std(axis=0), terms.mean(axis=0)
+    varies = sigma > STILLEST * np.maximum(np.abs(mean), STILLEST)
+    return np.where(varies, sigma + 1e-9, np.inf).astype(np.float32)
 
 
 def _own(habits: Habits) -> Floats:

@@ -32,7 +32,7 @@ from worldmodels.perturbation import (
     screen_marginal,
     screen_points,
 )
-from worldmodels.perturbation.screen_condensing import Asked
+from worldmodels.perturbation.screen_condensing import Asked, Weighed
 from worldmodels.perturbation.screen_evidence import Combined
 from worldmodels.perturbation.screen_factors import (
     POOLED,
@@ -60,7 +60,7 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "sets": ("pathways", "processes", "words"),
 }
 """The feature blocks by which each family takes perturbations for alike."""
-WIDTH: Final = {"all": (80, 32), "network": (24, 8), "sets": (24, 8)}
+WIDTH: Final = {"all": (80, 32), "network": (32, 24), "sets": (32, 24)}
 """Dimensions of each family: through the kernel, and from other lines."""
 
 
@@ -93,11 +93,11 @@ def train(
     with threadpool_limits(limits=1):  # sums must not depend on the number of cores
         advance("features", 0.0)
         features = screen_features.build(graphs, resolver, seed, say)
-        families = {
-            name: used
-            for name, wanted in FAMILIES.items()
-            if (used := tuple(block for block in wanted if block in features.blocks))
-        }
+        families: dict[str, tuple[str, ...]] = {}
+        for name, wanted in FAMILIES.items():
+            used = tuple(block for block in wanted if block in features.blocks)
+            if used and used not in families.values():  # one family under two names spreads by 0
+                families[name] = used
         return _trained(world(rows, features, within_line, seed), families, advance)
 
 
@@ -208,31 +208,32 @@ def _condensed(
     solver: Solver,
     training: Mask,
     line: int,
-    stacks: Mapping[str, Weights],
-) -> dict[str, tuple[Half, Half]]:
-    """Factors of a family in a line, by relation."""
+    stacks: Sequence[Weights],
+) -> list[tuple[Half, Half]]:
+    """Factors of a family in a line, by stack."""
     points, pooled = world.screens.points, line == len(world.rows.lines)
     alone = 0 if len(world.rows.lines) == 1 else -1
     asked = Asked(alike, world.column, world.gene, alone if pooled else line)
     lesson = screen_evidence.taught(points, training, world.screens.near)
     habits = screen_evidence.habits(points, training, asked.line)
     names = screen_evidence.names(world.screens.near, world.transfer(line))
-    found = {}
-    for relation, stack in stacks.items():
-        weights, constant = stack.of_readouts(habits)
-        combined = Combined(lesson, habits.direction, dict(zip(names, weights, strict=True)))
-        width, transfer = WIDTH[family]
-        found[relation] = screen_condensing.condense(
-            points,
-            solver,
-            combined,
-            constant,
-            asked,
-            width=width,
-            transfer=transfer if world.transfer(line) else 0,
-            seed=world.seed,
-        )
-    return found
+    # the stacks were fitted on counts of this share of what teaches now
+    held = len(world.rows.lines) if asked.line < 0 else screen_held_out.FOLDS
+    weighed = []
+    for stack in stacks:
+        weights, constant = stack.of_readouts(habits, share=1 - 1 / held)
+        by_name = dict(zip(names, weights, strict=True))
+        weighed.append(Weighed(Combined(lesson, habits.direction, by_name), constant))
+    width, transfer = WIDTH[family]
+    return screen_condensing.condense(
+        points,
+        solver,
+        asked,
+        weighed,
+        width=width,
+        transfer=transfer if world.transfer(line) else 0,
+        seed=world.seed,
+    )
 
 
 def _p0(world: World, relation: str, made: Relation, judged: Sequence[Judged]) -> Floats:
@@ -323,21 +324,19 @@ def _factors(
         kernel = screen_kernel.between(
             between, (points.line, points.line), (points.perturbation, points.perturbation)
         )
-        parts: dict[str, list[tuple[Half, Half]]] = {relation: [] for relation in RELATIONS}
+        parts: list[list[tuple[Half, Half]]] = []
         solver, before = None, None
         for line in lines:
-            advance(f"factors, family {name}", 0.75 + 0.22 * (number + line / 5) / len(solved))
+            share = (number + line / len(lines)) / len(solved)
+            advance(f"factors, family {name}", 0.75 + 0.22 * share)
             training = np.ones(len(points), np.bool_)
             if world.screens.within_line and line < len(world.rows.lines):
                 training = points.line == line
             if solver is None or before is None or (before != training).any():
                 solver, before = screen_kernel.Solver(kernel, training), training
-            chosen = {relation: stacks[name, relation, line] for relation in RELATIONS}
-            for relation, pair in _condensed(
-                world, name, alike, solver, training, line, chosen
-            ).items():
-                parts[relation].append(pair)
-        for relation, pairs in parts.items():
+            chosen = [stacks[name, relation, line] for relation in RELATIONS]
+            parts.append(_condensed(world, name, alike, solver, training, line, chosen))
+        for relation, pairs in zip(RELATIONS, zip(*parts, strict=True), strict=True):
             made[relation][name] = Factors(*(_stacked(side) for side in zip(*pairs, strict=True)))
     return made
 
