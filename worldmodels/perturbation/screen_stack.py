@@ -114,7 +114,7 @@ def _scale(terms: Single) -> Single:
     Where every perturbation was screened in every line, the number of other lines is one constant:
     divided by a σ of next to nothing it would drown every other term.
     """
-    sigma, mean = terms.std(axis=0), terms.mean(axis=0)
+    sigma, mean = (of(axis=0, dtype=np.float64) for of in (terms.std, terms.mean))
     varies = sigma > STILLEST * np.maximum(np.abs(mean), STILLEST)
     return np.where(varies, sigma + 1e-9, np.inf).astype(np.float32)
 

@@ -23,7 +23,7 @@ from worldmodels.perturbation import (
     screen_points,
     screen_stack,
 )
-from worldmodels.perturbation.screen_condensing import Asked
+from worldmodels.perturbation.screen_condensing import Asked, Weighed
 from worldmodels.perturbation.screen_evidence import KINDS, Combined, Habits
 from worldmodels.perturbation.screen_factors import Single
 from worldmodels.perturbation.screen_kernel import Solver
@@ -242,6 +242,19 @@ def test_a_stack_says_the_same_of_pairs_and_of_readouts() -> None:
     assert np.abs(pairs - (slope * terms[:, 0] - 1)).mean() < 0.6
 
 
+@pytest.mark.parametrize("still", [0.0, 1.0, 3.0, 0.1], ids=str)
+def test_a_term_that_does_not_vary_has_no_weight(still: float) -> None:
+    rng = np.random.default_rng(0)
+    terms = rng.normal(size=(3000, 3)).astype(np.float32)
+    labels = (rng.random(3000) < sigmoid(2.0 * terms[:, 0])).astype(np.uint8)
+    of = Habits(*np.zeros((3, 3000), np.float32))
+    without = screen_stack.fit(terms[:, :2], of, labels)
+    terms[:, 2] = still
+    fitted = screen_stack.fit(terms, of, labels)
+    assert (fitted.terms[:, 2] == 0).all()
+    _close(fitted.of_pairs(terms, of), without.of_pairs(terms[:, :2], of))
+
+
 @pytest.mark.parametrize("line", [1, -1], ids=["a line", "pooled"])
 def test_factors_of_full_width_are_the_scores(case: Case, line: int) -> None:
     everything = np.ones(len(case.points), np.bool_)
@@ -255,8 +268,14 @@ def test_factors_of_full_width_are_the_scores(case: Case, line: int) -> None:
     exact += elsewhere.sum(axis=1)[:, None] * combined.weights["lines"]
 
     def made(width: int, transfer: int) -> tuple[Floats, Floats]:
-        sides = screen_condensing.condense(
-            case.points, solver, combined, constant, asked, width=width, transfer=transfer, seed=0
+        (sides,) = screen_condensing.condense(
+            case.points,
+            solver,
+            asked,
+            [Weighed(combined, constant)],
+            width=width,
+            transfer=transfer,
+            seed=0,
         )
         assert all(side.dtype == np.float16 for side in sides)
         left, right = (side.astype(np.float64) for side in sides)
