@@ -80,9 +80,9 @@ def chosen(known: Sequence[str], asked: str | None) -> list[str]:
     for line in wanted:
         if line not in known:
             near = difflib.get_close_matches(line, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"did you mean {near[0]!r}? There" if near else "there"
             raise ModelFault(
-                f"--lines: no {line!r} with both tables{hint} There are {', '.join(sorted(known))}"
+                f"--lines: no {line!r} with both tables; {hint} are {', '.join(sorted(known))}"
             )
     return list(wanted)
 
@@ -109,6 +109,11 @@ def read(folder: Path, resolver: GeneResolver, lines: str | None, say: Say) -> R
     ]
     table = pandas.concat(parts, ignore_index=True)
     table = _resolved(table, resolver, say)
+    refuse(
+        table[table["perturbation"] == table["readout"]],
+        "measure the very gene that they perturb",
+        "drop them: that a knock-down lowers its target is no effect to learn, nor to be asked for",
+    )
     _refuse_leaks(table)
     table = table[table["split"] == tables.TRAIN]
     _refuse_repeats(table)

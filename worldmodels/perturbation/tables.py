@@ -167,11 +167,16 @@ def _of_split(path: Path, table: Frame, split: str) -> Frame:
 def under_our_names(path: Path) -> Frame:
     """Every row as the file has it, columns under the names of ``SYNONYMS``; row i is line i + 2.
 
+    Names that Parquet holds as null are blank, as they are in CSV, and no gene called "None".
+
     Raises:
         ModelFault: unreadable, or without the columns.
     """
     raw = _load(path)
-    return raw.rename(columns=_columns(path, list(raw.columns)))
+    table = raw.rename(columns=_columns(path, list(raw.columns)))
+    names = [name for name in ("perturbation", "readout", "context", "split") if name in table]
+    known = {name: table[name].astype(object) for name in names}
+    return table.assign(**{name: of.where(of.notna(), "") for name, of in known.items()})
 
 
 def _load(path: Path) -> Frame:

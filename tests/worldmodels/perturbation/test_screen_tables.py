@@ -170,6 +170,10 @@ def _leaking_by_direction(de: list[str], told: list[str]) -> tuple[list[str], li
     return de, [*told, f"OLD{_first(de)},R0x,1,test"]
 
 
+def _itself(de: list[str], told: list[str]) -> tuple[list[str], list[str]]:
+    return [*de, f"{_first(de)},OLD{_first(de)},1,train"], told
+
+
 def _first(table: list[str]) -> str:
     """The first perturbation with training rows."""
     return next(row.split(",")[0] for row in table[1:] if row.endswith("train"))
@@ -196,6 +200,11 @@ REFUSED: dict[str, tuple[Change, str]] = {
         _contradictory,
         r"rows that name a pair that is labelled both 0 and 1: 2 \(k562-de\.csv line \d+: (P\d+ → R\d+), "
         r"label 1; k562-de\.csv line \d+: \1, label 0\)",
+    ),
+    "a gene's effect on itself, under two names": (
+        _itself,
+        r"rows that measure the very gene that they perturb: 1 \(k562-de\.csv line \d+: (P\d+) → \1, "
+        r"label 1\); drop them",
     ),
     "a label against another spelling's": (_resolved, r"rows that name a pair .* label 1; .* label 0"),
     "a direction of no change": (_unchanged, r"rows that tell the direction .* the -de table labels 0"),
@@ -271,7 +280,7 @@ def test_refused_with_the_rows_counted_and_three_shown(
     ("lines", "says"),
     [
         pytest.param("k56", r"no 'k56' with both tables; did you mean 'k562'\?", id="near"),
-        pytest.param("k562,hela", "no 'hela' with both tables There are k562, rpe1", id="unknown"),
+        pytest.param("k562,hela", "no 'hela' with both tables; there are k562, rpe1", id="unknown"),
         pytest.param("Hep_G2", "no 'hepg2' with both", id="not-a-plain-name"),
         pytest.param("", "names no line; there are k562, rpe1", id="empty"),
         pytest.param(" , -", "names no line", id="blank"),

@@ -85,6 +85,25 @@ def test_labels_follow_from_effect_and_q(
     )
 
 
+@pytest.mark.parametrize(
+    ("column", "says"),
+    [("pert", "a gene name"), ("gene", "a gene name"), ("cell_line", "a cell line")],
+)
+@pytest.mark.parametrize("category", [False, True], ids=["texts", "categories"])
+def test_what_parquet_holds_as_null_is_no_gene_called_none(
+    tmp_path: Path, column: str, says: str, category: bool
+) -> None:
+    import pandas
+
+    columns = {"pert": ["A", "C"], "gene": ["B", "D"], "label": [1, 0], "cell_line": ["k562"] * 2}
+    frame = pandas.DataFrame({**columns, column: [columns[column][0], None]})
+    if category:
+        frame[column] = frame[column].astype("category")
+    frame.to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(ModelFault, match=says):
+        tables.read([tmp_path / "x.parquet"])
+
+
 def test_parquet_and_several_tables(tmp_path: Path) -> None:
     import pandas
 
