@@ -56,9 +56,10 @@ class Audit:
         self._file = AppendedFile(settings.path, settings.max_mb * 1_000_000)
         try:
             self._file.check()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            why = error.strerror if isinstance(error, OSError) else None
             raise StartupFault(
-                f"audit.path {settings.path} cannot be written: {error.strerror or error}; choose "
+                f"audit.path {str(settings.path)!r} cannot be written: {why or error}; choose "
                 "another path, or remove it from the settings"
             ) from error
         finally:

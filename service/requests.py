@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+LABEL_CHARS: Final = 256
+"""Of run, split and request id, at most: each is repeated in every line of the audit log, and a
+run in every metric of it."""
+
 
 class BadItem(NamedTuple):
     """An item that could not be read; its neighbours are scored all the same."""

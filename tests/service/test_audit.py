@@ -26,7 +26,7 @@ from service.metrics import Metrics
 from service.requests import BadItem, RunContext
 from service.rewards.core import Item, Result
 from service.rewards.profiles import Profile, load_profiles
-from softverifier import RewardClient
+from softverifier import RewardClient, SoftVerifierError
 
 GOOD = "<think>It may well be so in these cells.</think>\n<answer>yes</answer>"
 CONTEXT = {"run": "a1", "step": 7, "split": "train"}
@@ -186,6 +186,28 @@ def test_the_server_refuses_to_start_where_it_cannot_write(tmp_path: Path) -> No
         audit_of(tmp_path / "file" / "audit.jsonl")
     with pytest.raises(StartupFault, match="directory"):
         audit_of(tmp_path)
+    with pytest.raises(StartupFault, match="null byte"):
+        audit_of(tmp_path / "a\0b")
+
+
+@pytest.mark.parametrize("field", ["run", "split"])
+def test_a_label_as_long_as_a_text_is_refused_and_not_written_once_for_every_item(
+    audited: tuple[ServerProcess, Path], field: str
+) -> None:
+    server, path = audited
+    body = {"profile": "rbio-mlp", "items": [item(0)] * 50, "context": {field: "x" * 100_000}}
+    reply = post(f"{server.url}/v1/score", json=body)
+    assert reply.status_code == 413
+    assert reply.json()["error"]["field"] == f"context.{field}"
+    assert "x" * 300 not in get(f"{server.url}/metrics").text
+    assert not path.exists() or "x" * 300 not in path.read_text()
+    with (
+        RewardClient(server.grpc_url, profile="rbio-mlp") as client,
+        pytest.raises(SoftVerifierError, match=f"context.{field}: 100,000 characters"),
+    ):
+        client.score([item(0)], context=body["context"])
+    body["context"] = {field: "x" * 256}
+    assert post(f"{server.url}/v1/score", json=body).status_code == 200
 
 
 def test_what_is_scored_in_process_is_not_logged(tmp_path: Path) -> None:
