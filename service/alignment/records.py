@@ -3,8 +3,8 @@
 Needed of a line: ``reward``, ``status`` and ``step``; read where they stand: ``run``, ``split``,
 ``profile``, ``profile_digest``, ``id``, ``group``, ``task``, ``answer``, ``request``,
 ``completion_digest``. Lines that are no such thing (torn, not JSON, NaN or infinite rewards, a
-number beside status abstain) are counted and the first three kept; other fields are ignored.
-Plain or gzip, by content; the pieces that the audit log set aside are read with it. Limits: a line
+number beside status abstain, a step of more than 53 bits) are counted and the first three kept;
+other fields are ignored. Plain or gzip, by content; the pieces that the audit log set aside are read with it. Limits: a line
 is read whole; a damaged gzip file is read as far as it goes, which is said.
 """
 
@@ -24,6 +24,8 @@ from service.audit_files import pieces
 from service.errors import StartupFault
 
 SHOWN: Final = 3
+MOST_STEP: Final = 2**53
+"""Steps are told apart as double precision numbers."""
 _GZIP: Final = b"\x1f\x8b"
 SCORED: Final = frozenset({"ok", "invalid"})
 _STATUSES: Final = frozenset({"ok", "invalid", "abstain", "error"})
@@ -121,6 +123,8 @@ def _wrong(record: Record) -> str:
         return f"reward {'null' if reward is None else f'{reward:g}'} with status {status}"
     if reward is not None and not math.isfinite(reward):
         return f"reward {reward}"
+    if record.step is not None and abs(record.step) > MOST_STEP:
+        return f"a step beyond ±2**53 ({record.step.bit_length()} bits)"
     return ""
 
 

@@ -304,8 +304,7 @@ def gaps_of(curves: Sequence[Curve]) -> list[Gap]:
 
 def _gap(recipe: tuple[str, str, str], inside: Curve, out: Curve) -> Gap:
     steps = sorted(set(inside.steps) & set(out.steps))
-    at = [[curve.steps.index(step) for step in steps] for curve in (inside, out)]
-    rows = [np.array(own, np.intp) for own in at]
+    rows = [np.searchsorted(curve.steps, steps) for curve in (inside, out)]
     reward = inside.reward[rows[0]] - out.reward[rows[1]]
     truth = inside.truth[rows[0]] - out.truth[rows[1]]
     window = divergence.window_of(len(steps))

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 NAN: Final = float("nan")
+_DRAWN: Final = 1_000_000
+"""Steps that are resampled at a time."""
 MetricName = Literal["accuracy", "balanced_accuracy", "mcc"]
 METRICS: Final[tuple[MetricName, ...]] = ("balanced_accuracy", "accuracy", "mcc")
 
@@ -190,8 +192,13 @@ def spearman(
     block = math.ceil(n ** (1 / 3)) + 1
     generator = np.random.default_rng(seed)
     starts = generator.integers(0, n - block + 1, (draws, -(-n // block)))
-    rows = (starts[:, :, None] + np.arange(block)).reshape(draws, -1)[:, :n]
-    drawn = correlate(ranks(a[rows]), ranks(b[rows]))
+    at_once = max(_DRAWN // n, 1)
+    parts = []
+    for first in range(0, draws, at_once):  # all at once would take gigabytes of a long run
+        some = starts[first : first + at_once]
+        rows = (some[:, :, None] + np.arange(block)).reshape(len(some), -1)[:, :n]
+        parts.append(correlate(ranks(a[rows]), ranks(b[rows])))
+    drawn = np.concatenate(parts)
     drawn = drawn[~np.isnan(drawn)]
     low = high = NAN
     if len(drawn):

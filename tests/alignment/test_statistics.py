@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -79,6 +80,23 @@ def test_spearman_is_undefined_without_variation(a: list[float], b: list[float])
     found = statistics.spearman(np.array(a, float), np.array(b, float))
     assert math.isnan(found["rho"])
     assert math.isnan(found["low"])
+
+
+def test_the_interval_of_a_long_run_takes_little_memory_and_is_the_same_drawn_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw = np.random.default_rng(0)
+    short = draw.normal(size=(2, 60))
+    whole = statistics.spearman(*short)
+    monkeypatch.setattr(statistics, "_DRAWN", 100)
+    assert statistics.spearman(*short) == whole
+    monkeypatch.undo()
+    long = draw.normal(size=(2, 20_000))
+    tracemalloc.start()
+    statistics.spearman(*long, draws=200)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 150e6  # 200 × 20,000 steps at once: 290 MB
 
 
 def test_dependent_steps_widen_the_interval() -> None:

@@ -55,6 +55,7 @@ def only(tally: Tally) -> Step:
         '{"reward": 0.5, "step": 1}',
         '{"status": "ok", "reward": 0.5, "step": "one"}',
         '{"status": "ok", "reward": 0.5, "step": 1.5}',
+        '{"status": "ok", "reward": 0.5, "step": 1%s}' % ("0" * 400),
         '{"status": "ok", "reward": "0.5"}',
         '{"status": "ok", "reward": 0.5, "task": {"type": "\ud800"}}',
         "[" * 5000,
