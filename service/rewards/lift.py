@@ -95,7 +95,10 @@ def proven(spec: ModelSpec | None, relation: str, context: str, coverage: float)
     if spec is None or relation not in spec.reliability:
         return None
     lines = spec.reliability[relation]
-    levels = lines.get(canonical_context(context) if spec.contexts else "", ())
+    line = canonical_context(context) if spec.contexts else ""
+    if spec.contexts and not line and len(lines) > 1:
+        return None  # "" is then all lines of the card, and none of them was asked about
+    levels = lines.get(line, ())
     fit = [one for one in levels if one.coverage <= coverage + EDGE]
     return max(fit, key=lambda one: one.coverage, default=None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -112,6 +113,7 @@ def spec(contexts=("k562", "hepg2")):
         pytest.param("perturbation.de", "k562", 0.3, FIFTH, id="the next smaller one"),
         pytest.param("perturbation.de", "k562", 0.1, None, id="less than the card has"),
         pytest.param("perturbation.de", "hepg2", 0.5, None, id="a line that it does not show"),
+        pytest.param("perturbation.de", "", 0.5, None, id="no line, of which it shows several"),
         pytest.param("perturbation.dir", "k562", 0.5, None, id="another relation"),
     ],
 )
@@ -122,6 +124,11 @@ def test_what_a_card_proves(relation, context, coverage, found):
 def test_a_model_that_looks_at_no_line_is_proven_by_all_of_them():
     assert lift.proven(spec(()), "perturbation.de", "jurkat", 1.0) == HALF
     assert lift.proven(None, "perturbation.de", "k562", 1.0) is None
+
+
+def test_questions_without_a_line_are_proven_by_a_card_of_such_rows_alone():
+    of_none = dataclasses.replace(spec(), reliability={"perturbation.de": {"": (HALF,)}})
+    assert lift.proven(of_none, "perturbation.de", "", 0.5) == HALF
 
 
 @pytest.mark.parametrize(
