@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
 from service.errors import Conflict, NotFound, StartupFault
 from worldmodels.cards import record
 from worldmodels.cards.record import Card
@@ -125,10 +127,10 @@ def _path(spec: ModelSpec) -> Path | None:
 def _of_elsewhere(text: str) -> dict[str, Any] | None:
     """What a remote server says of its card; it may be of a version that says less."""
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = msgspec.json.decode(text, type=dict[str, Any])  # no NaN, no lone surrogate
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
-    return {**found, "url": None} if isinstance(found, dict) else None
+    return {**found, "url": None}
 
 
 @functools.lru_cache(maxsize=64)

@@ -205,6 +205,8 @@ def test_a_card_of_training_rows_is_no_licence(folder: Path, tmp_path: Path) -> 
         ),
         pytest.param("/srv/models/x/card.json", None, id="a path, as older servers say"),
         pytest.param("[]", None, id="no object"),
+        pytest.param('{"per_gene_auroc": {"perturbation.de": NaN}}', None, id="no JSON: NaN"),
+        pytest.param('{"date": "\\ud800"}', None, id="no text: half a character"),
         pytest.param(None, None, id="none"),
     ],
 )
