@@ -69,10 +69,17 @@ def measure(p: Floats, p0: Floats, coverages: Iterable[float] = COVERAGES) -> tu
 
 
 def _edges(p0: Floats) -> Floats:
-    """Quantiles of p0 between which there are ``LEAST`` rows, ties kept together."""
+    """Quantiles of p0 with ``LEAST`` rows between them and beyond, ties kept together."""
+    ranked = np.sort(p0)
     bands = max(1, min(BANDS, len(p0) // LEAST))
+    edges, below = [], 0
     inner = np.quantile(p0, np.arange(1, bands) / bands, method="inverted_cdf")
-    return np.asarray([edge for edge in np.unique(inner) if edge > p0.min()], np.float64)
+    for edge in np.unique(inner):
+        at = int(np.searchsorted(ranked, edge))
+        if min(at - below, len(p0) - at) >= LEAST:
+            edges.append(edge)
+            below = at
+    return np.asarray(edges, np.float64)
 
 
 def _ends(lift: Floats, mass: Floats, coverage: float) -> tuple[float, float]:

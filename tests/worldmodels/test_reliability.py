@@ -99,6 +99,24 @@ def test_what_is_no_probability_is_refused(p, p0):
         measure(np.array(p), np.array(p0))
 
 
+@pytest.mark.parametrize(
+    ("p0", "bands"),
+    [
+        pytest.param(np.linspace(0.1, 0.9, 1010), 10, id="no ties"),
+        pytest.param(np.linspace(0.1, 0.9, 199), 1, id="too few for two"),
+        pytest.param(np.repeat([0.05, 0.1, 0.2], [5, 945, 50]), 1, id="few at either end"),
+        pytest.param(np.repeat([0.05, 0.1, 0.2, 0.3], [199, 1, 400, 400]), 3, id="a lone value"),
+        pytest.param(np.repeat([0.1, 0.2], [500, 500]), 2, id="two values"),
+    ],
+)
+def test_every_band_has_its_rows(p0, bands):
+    p = calibration.sigmoid(calibration.logit(p0) + np.resize([-1.0, 1.0], len(p0)))
+    edges = measure(p, p0)[0].edges
+    rows = np.bincount(np.searchsorted(edges, p0, side="right"), minlength=len(edges) + 1)
+    assert len(rows) == bands
+    assert rows.min() >= min(reliability.LEAST, len(p0))
+
+
 def test_lines_with_too_few_rows_prove_nothing():
     p, p0 = screen(perturbations=10, readouts=20)
     line = np.array([0] * 150 + [1] * 50)
