@@ -19,6 +19,8 @@ from worldmodels.cards.evaluation import Settings
 from worldmodels.perturbation import tables
 
 CONTROL = "--shuffle-control"
+PERMUTATIONS = 5
+ALPHA = 0.05
 
 
 class Card(TyperCommand):
@@ -61,7 +63,7 @@ def card(
             help="Permutations of the shuffled-perturbation control, at least 1; it is part of "
             "every card, so that the number may be left out.",
         ),
-    ] = 5,
+    ] = PERMUTATIONS,
     resamples: Annotated[
         int, typer.Option(min=2, help="Draws of perturbations for standard errors.")
     ] = 200,
@@ -78,7 +80,7 @@ def card(
     as_json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False,
     alpha: Annotated[
         float, typer.Option(min=0, max=1, help="Where there is no label: a change is q < alpha.")
-    ] = 0.05,
+    ] = ALPHA,
     config: Annotated[Path | None, typer.Option(help="Settings file.")] = None,
     profile: Annotated[
         str | None,
@@ -120,6 +122,12 @@ def card(
     if profile is not None:
         if model is not None:
             raise StartupFault(f"give a model to --profile as --model {model}")
+        for name, idle in {
+            "--out": out is not None, "--png": png, "--force": force, "--alpha": alpha != ALPHA,
+            "--allow-overlap": allow_overlap, CONTROL: shuffle_control != PERMUTATIONS,
+        }.items():  # fmt: skip
+            if idle:
+                raise StartupFault(f"{name} is of a model's card, not of --profile; drop it")
         request = Request(
             profile=profile,
             data=data or [],
@@ -139,7 +147,7 @@ def card(
         "--model": served, "--url": url, "--train": train, "--perturbations": perturbations,
         "--figure": figure, "--max-blind": max_blind,
     }.items():  # fmt: skip
-        if given:
+        if given not in (None, []):
             raise StartupFault(f"{name} is of --profile NAME")
     if model is None:
         raise StartupFault("name a model: the folder of a trained one, or a configured name")

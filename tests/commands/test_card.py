@@ -150,6 +150,10 @@ BAD = {
         "answers perturbation.de, not 'perturbation.dir'",
     ),
     "an option of profiles": (("{model}", "--data", "{data}", "--url", "http://x"), "--profile"),
+    "a bound of profiles": (("{model}", "--data", "{data}", "--max-blind", 0), "--profile"),
+    "a profile's folder": (("--profile", "p", "--data", "{data}", "--out", "x"), "--out is of a"),
+    "a profile's alpha": (("--profile", "p", "--data", "{data}", "--alpha", 0.1), "--alpha is of"),
+    "a profile's control": (("--profile", "p", "--shuffle-control", 9), "--shuffle-control is of"),
 }
 
 
