@@ -4,8 +4,9 @@ Needed of a line: ``reward``, ``status`` and ``step``; read where they stand: ``
 ``profile``, ``profile_digest``, ``id``, ``group``, ``task``, ``answer``, ``request``,
 ``completion_digest``. Lines that are no such thing (torn, not JSON, NaN or infinite rewards, a
 number beside status abstain, a step of more than 53 bits) are counted and the first three kept;
-other fields are ignored. Plain or gzip, by content; the pieces that the audit log set aside are read with it. Limits: a line
-is read whole; a damaged gzip file is read as far as it goes, which is said.
+other fields are ignored. Plain or gzip, by content; the pieces that the audit log set aside are
+read with it. Limits: a line is read whole; a damaged gzip file is read as far as it goes, which is
+said.
 """
 
 from __future__ import annotations
