@@ -37,7 +37,7 @@ def screen(
         bool, typer.Option("--within-line", help="Teach each line by its own rows alone.")
     ] = False,
     genes: Genes = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of folds and weights.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of folds and weights.")] = 0,
     name: Name = None,
     version: Version = "1",
     licence: Licence = "unknown",

@@ -206,6 +206,16 @@ def test_mistakes_are_told_before_training(
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32], ids=str)
+def test_a_seed_that_no_generator_takes(
+    tmp_path: Path, planted: World, stand: Stand, seed: int
+) -> None:
+    run = _run(planted, tmp_path / "m", "--seed", str(seed))
+    assert run.exit_code == 2
+    assert "--seed" in run.output
+    assert not stand.given
+
+
 def test_rows_that_are_refused_are_shown(tmp_path: Path, planted: World, stand: Stand) -> None:
     table = planted.perturbqa / "k562-de.csv"
     rows = table.read_text().split("\n")

@@ -106,8 +106,10 @@ def build(graphs: Graphs, genes: GeneResolver, seed: int, say: Say) -> Features:
         if matrices:
             joint = _svd(_beside(list(matrices.values())), WIDTHS["neighbours"], 0.5, seed)
             blocks["neighbours"] = _directions(near @ joint)
-    if described:
-        blocks["words"] = _words(names, described, seed)
+    if described and (words := _words(names, described)) is not None:
+        blocks["words"] = _block(words, WIDTHS["words"], 0.5, seed)
+    elif described:
+        say("features words: no two of the genes' descriptions share a word; left out")
     for name, block in blocks.items():
         say(f"features {name}: {int(block.any(axis=1).sum()):,} genes × {block.shape[1]}")
     order = [name for name in WIDTHS if name in blocks]
@@ -180,7 +182,8 @@ def _directions(block: Single) -> Single:
     return np.where(real, block / np.where(real, length, 1), 0).astype(np.float32)
 
 
-def _words(names: Sequence[str], described: Mapping[str, str], seed: int) -> Single:
+def _words(names: Sequence[str], described: Mapping[str, str]) -> Any:
+    """Gene × word; None where no two words are in enough genes and in few enough."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     texts = [f"{described.get(name, '').lower()} {' '.join(_stems(name))}" for name in names]
@@ -191,7 +194,11 @@ def _words(names: Sequence[str], described: Mapping[str, str], seed: int) -> Sin
         max_df=0.2,
         sublinear_tf=True,
     )
-    return _block(reader.fit_transform(texts), WIDTHS["words"], 0.5, seed)
+    try:
+        found = reader.fit_transform(texts)
+    except ValueError:  # scikit-learn's word for an empty vocabulary
+        return None
+    return found if found.shape[1] > 1 else None
 
 
 def _stems(symbol: str) -> list[str]:

@@ -328,6 +328,15 @@ def test_features(tmp_path: Path) -> None:
     assert np.argmax(asked["pathways"][1] @ np.array(module).T) == 3, "genes of a module are alike"
 
 
+@pytest.mark.parametrize("genes", [4, 14, 40])
+def test_descriptions_that_share_no_word_teach_nothing(genes: int) -> None:
+    names = [f"G{i}" for i in range(genes)]
+    apart = {name: f"thing{name}" for name in names}
+    assert screen_features._words(names, apart) is None
+    alike = {name: f"kinase{i % 6} membrane{i % 7}" for i, name in enumerate(names)}
+    assert (screen_features._words(names, alike) is not None) == (genes == 40)
+
+
 @pytest.mark.parametrize(
     ("symbol", "stems"),
     [
