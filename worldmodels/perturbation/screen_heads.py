@@ -2,7 +2,8 @@
 
 A family's stack is fitted on the other folds when it answers a fold, so what is weighed here and
 what the curve is fitted on was never seen by anything beneath. The curve is judged on perturbations
-that it was not fitted on either. Limits: one curve per line and relation.
+that it was not fitted on either. Limits: one curve per line and relation; the families' few weights
+are fitted on the rows that figures are of, and F1, MCC, TPR and TNR go by the curve of all rows.
 """
 
 from __future__ import annotations
@@ -112,13 +113,12 @@ def judge(log_odds: Floats, asked: Asked, seed: int) -> Judged:
     )
     p = fitted.apply(raw)
     found = metrics.figures(asked.readout, asked.labels, p)
-    return Judged(
-        head, p, {**found, "ece": fitted.report.ece, "per_gene_auroc": _by_fold(asked, p)}
-    )
+    unseen = {"ece": fitted.report.ece, "brier": fitted.report.brier}
+    return Judged(head, p, {**found, **unseen, "per_gene_auroc": _by_fold(asked, p)})
 
 
 def _by_fold(asked: Asked, p: Floats) -> float:
-    """Per-gene AUROC within folds, their mean.
+    """Per-gene AUROC within folds, their mean; NaN where no fold has a readout of both classes.
 
     Never across folds: a readout's constant is lower in the fold that holds its changes out.
     """
@@ -126,7 +126,8 @@ def _by_fold(asked: Asked, p: Floats) -> float:
         metrics.per_gene_auroc(asked.readout[inside], asked.labels[inside], p[inside])
         for inside in (asked.fold == fold for fold in np.unique(asked.fold))
     ]
-    return float(np.nanmean(each))
+    told = [one for one in each if not np.isnan(one)]
+    return float(np.mean(told)) if told else float("nan")
 
 
 def _logistic(columns: Floats, labels: Labels) -> tuple[Floats, float]:

@@ -1,9 +1,10 @@
-"""p₀ of a ``screen`` model: the mean of p over a line's training perturbations, by readout.
+"""The mean of p over a line's training perturbations, by readout: what p₀ falls back on.
 
-What a guess that is blind to the perturbation would say. Computed once, when the model is built,
-by whole blocks of perturbations × readouts. Limits: summed by BLAS in single precision, so it is
-the same from machine to machine to about six decimals, not to the last bit; it is stored, so every
-server of one checkpoint says the same.
+What a guess that is blind to the perturbation would say of readouts without listed rows; where a
+readout has some, ``screen_training`` sets what is said of them, held out, beside it.
+Computed once, when the model is built, by whole blocks of perturbations × readouts. Limits: summed
+by BLAS in single precision, so it is the same from machine to machine to about six decimals, not to
+the last bit; it is stored, so every server of one checkpoint says the same.
 """
 
 from __future__ import annotations
