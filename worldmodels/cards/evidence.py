@@ -3,7 +3,8 @@
 Rows that were trained on were learnt by heart; perturbations that were trained on in the same cell
 line share what decides their other rows, so pairs held out of them are no evidence either. Limits:
 a model whose folder keeps no training rows cannot be checked: it is "unverified". A question of one
-relation counts as seen if the pair was trained on in any relation.
+relation counts as seen if the pair was trained on in any relation. Cell lines are told apart by
+their names: one that was trained on, under a name of its own, passes for new, and is named.
 """
 
 from __future__ import annotations
@@ -47,7 +48,22 @@ def overlap(trained: TrainedRows | None, tables: Sequence[EffectTable]) -> Overl
         shown=list(shown)[:SHOWN],
         perturbations=len(leaked),
         perturbations_shown=sorted(names[key] for key in leaked)[:SHOWN],
+        new_lines=sorted({line for table in tables for line in _new_lines(trained, table)})[:SHOWN],
     )
+
+
+def _new_lines(trained: TrainedRows, table: EffectTable) -> list[str]:
+    """Lines without training rows whose perturbations were trained on in other lines."""
+    lines = set(table.contexts)
+    fresh = {line for line in lines if not trained.perturbations(line)}
+    pairs = set(zip(table.contexts, table.perturbations, strict=True))
+    known = set(trained.vocabulary.codes(sorted(trained.perturbations(""))).tolist())
+    found = []
+    for line in fresh:
+        names = sorted(name for where, name in pairs if where == line)
+        if known & set(trained.vocabulary.codes(names).tolist()):
+            found.append(line)
+    return found
 
 
 def _row(table: EffectTable, i: int) -> str:
@@ -103,7 +119,15 @@ def describe(found: Overlap) -> str:
             f"{found.perturbations:,} perturbations of the data have training rows in the same "
             f"cell line ({few})"
         )
-    return "; ".join(parts) or "no row and no perturbation of the data was trained on"
+    if parts:
+        return "; ".join(parts)
+    said = "no row and no perturbation of the data was trained on"
+    if not found.new_lines:
+        return said
+    return (
+        f"{said} in its own cell line, but perturbations were in other lines: this holds if "
+        f"{_shown(found.new_lines)} is none of those by another name"
+    )
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -55,6 +55,9 @@ class Overlap(_Part, frozen=True, kw_only=True):
         shown: at most three of them.
         perturbations: perturbations of the data with other training rows in the same cell line.
         perturbations_shown: at most three of them.
+        new_lines: cell lines of the data without training rows, at most three of them, whose
+            perturbations were trained on in other lines: evidence of a line never seen, and of
+            nothing if it is one of the others by another name.
     """
 
     checked: bool
@@ -62,6 +65,7 @@ class Overlap(_Part, frozen=True, kw_only=True):
     shown: list[str] = []
     perturbations: int = 0
     perturbations_shown: list[str] = []
+    new_lines: list[str] = []
 
 
 class Control(_Part, frozen=True, kw_only=True):

@@ -59,6 +59,25 @@ def test_overlap_is_refused_with_its_count_and_three_rows() -> None:
         evidence.refuse(found)
 
 
+@pytest.mark.parametrize(
+    ("rows", "lines"),
+    [
+        pytest.param([("A", "X", "K562 cells", 1)], ["K562 cells"], id="a line by another name"),
+        pytest.param([("C", "X", "jurkat", 1), ("D", "X", "hela", 1)], ["jurkat"], id="a new line"),
+        pytest.param([("C", "X", "k562", 1)], [], id="a line that was trained on"),
+        pytest.param([("D", "X", "jurkat", 1)], [], id="a new perturbation in a new line"),
+        pytest.param([("X", "A", "jurkat", 1)], [], id="known as a readout only"),
+    ],
+)
+def test_lines_that_are_new_by_name_are_named(
+    rows: list[tuple[str, str, str, int]], lines: list[str]
+) -> None:
+    found = evidence.overlap(trained(), [table(rows)])
+    assert found.new_lines == lines
+    assert evidence.judge(found) is True
+    assert ("by another name" in evidence.describe(found)) is bool(lines)
+
+
 def test_directions_of_pairs_whose_change_was_trained_on_overlap() -> None:
     """The rows of both relations are held against all that was trained on."""
     de, direction = table([("D", "X", "k562", 1)]), table([("A", "X", "k562", 0)])
