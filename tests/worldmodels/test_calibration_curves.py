@@ -124,6 +124,23 @@ def test_bad_stored_curves(stored: dict[str, object], says: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize(
+    ("scores", "labels", "says"),
+    [
+        pytest.param([-2.0, 0.1, 0.7, 3.0], [0, 0, 1, 1], r"found -2 to 3", id="log-odds"),
+        pytest.param([0.1, 0.2, 0.7, 1.1], [0, 0, 1, 1], r"found 0.1 to 1.1", id="beyond 1"),
+        pytest.param([0.1, 0.2, 0.7, 0.9], [0, -1, 1, 1], "0 or 1, found -1", id="unknown label"),
+        pytest.param([0.1, 0.2, 0.7, 0.9], [0, 0, 1, 2], "0 or 1, found 2", id="count"),
+    ],
+)
+def test_what_is_no_score_or_no_label_is_refused(
+    kind: Kind, scores: list[float], labels: list[int], says: str
+) -> None:
+    with pytest.raises(ModelFault, match=says):
+        calibration.fit(kind, np.array(scores), np.array(labels))
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
 def test_scores_that_are_no_numbers_are_refused(kind: Kind) -> None:
     scores = np.array([0.1, np.nan, 0.5, 0.9])
     with pytest.raises(ModelFault, match="4 scores \\(1 of them no number\\) for 4 labels"):

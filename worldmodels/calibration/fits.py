@@ -44,11 +44,15 @@ def fit(kind: Kind, scores: Array, labels: Labels) -> Calibrator:
         labels: shape (n,), 0 or 1, both present.
 
     Raises:
-        ModelFault: fewer than two rows of either class, a score that is no number, or, for
-            "temperature", scores that no temperature makes fit the labels.
+        ModelFault: labels that are not 0 or 1, fewer than two rows of either class, a score that is
+            no number in [0, 1], or, for "temperature", scores that no temperature makes fit the
+            labels.
     """
     if kind == "none":
         return Uncalibrated()
+    strange = np.setdiff1d(labels, (0, 1))
+    if len(strange):
+        raise ModelFault(f"calibration: labels must be 0 or 1, found {strange[0]}")
     positive = np.asarray(labels, bool)
     if min(positive.sum(), (~positive).sum()) < 2:
         raise ModelFault(
@@ -67,6 +71,11 @@ def fit(kind: Kind, scores: Array, labels: Labels) -> Calibrator:
         "beta": _beta,
         "temperature": _temperature,
     }
+    if np.min(scores) < 0 or np.max(scores) > 1:
+        raise ModelFault(
+            f"calibration: scores must lie in [0, 1], found {np.min(scores):g} to "
+            f"{np.max(scores):g}; take the sigmoid of log-odds"
+        )
     if kind not in fits:
         raise ModelFault(f"calibration kind is {kind!r}; known: none, {', '.join(fits)}")
     return fits[kind](np.asarray(scores, np.float64), positive)
