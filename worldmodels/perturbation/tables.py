@@ -301,6 +301,8 @@ def _cell_lines(path: Path, table: Frame, cell_line: str | None, optional: bool)
         lines = [canonical_context(name) for name in table["context"].astype(str)]
         _refuse(path, table, "context", np.array(lines) == "", "a cell line")
         return lines
+    if cell_line and not canonical_context(cell_line):
+        raise ModelFault(f"--cell-line {cell_line!r} holds no Latin letter or digit to know it by")
     line = canonical_context(cell_line or line_of(path))
     if not line and not optional:
         raise ModelFault(

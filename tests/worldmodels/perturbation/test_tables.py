@@ -169,6 +169,13 @@ def test_files_that_are_no_tables(tmp_path: Path, name: str) -> None:
         tables.read([tmp_path / name])
 
 
+@pytest.mark.parametrize("optional", [False, True])
+def test_a_cell_line_that_nothing_is_left_of(tmp_path: Path, optional: bool) -> None:
+    (tmp_path / "x.csv").write_text("pert,gene,label\nA,B,1\n")
+    with pytest.raises(ModelFault, match="--cell-line 'ヒト' holds no Latin letter"):
+        tables.read([tmp_path / "x.csv"], cell_line="ヒト", any_cell_line=optional)
+
+
 def test_no_cell_line_and_no_table(tmp_path: Path) -> None:
     with pytest.raises(ModelFault, match="give --cell-line NAME"):
         _read(tmp_path, "pert,gene,label\nA,B,1\n", name="table.csv")
