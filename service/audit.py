@@ -167,7 +167,19 @@ def _characters(item: Item | BadItem) -> int:
     """About how much text an item keeps alive while it waits."""
     if isinstance(item, BadItem):
         return len(item.message)
-    return _length(item.completion) + _length(item.prompt)
+    found = _length(item.completion) + _length(item.prompt)
+    task = item.task
+    if task is not None:
+        for name in task.__struct_fields__:  # names may be as long as a request
+            value = getattr(task, name)
+            if value.__class__ is str:
+                found += len(value)
+            elif value.__class__ is list or value.__class__ is dict:
+                found += len(repr(value))
+    for label in (item.truth, item.id, item.group):
+        if label.__class__ is str:
+            found += len(label)
+    return found
 
 
 def _length(text: str | list[Message] | None) -> int:

@@ -228,6 +228,26 @@ def test_what_is_scored_in_process_is_not_logged(tmp_path: Path) -> None:
 # --- what goes wrong ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "long",
+    [
+        {"prompt": "x" * 300_000},
+        {"group": "x" * 300_000},
+        {"task": {"type": "perturbation.de", "perturbation": "x" * 300_000, "gene": "X"}},
+        {"task": {"type": "gene.function", "genes": ["x" * 1000] * 300, "question": "?"}},
+    ],
+    ids=["prompt", "group", "a name", "names"],
+)
+def test_the_queue_counts_whatever_is_long(
+    tmp_path: Path, profile: Profile, long: dict[str, Any]
+) -> None:
+    metrics = Metrics()
+    audit = audit_of(tmp_path / "a.jsonl", metrics, queue_mb=1)
+    for _ in range(10):
+        record(audit, profile, **long)
+    assert counted(metrics, "lost") == 7
+
+
 def test_a_full_queue_loses_lines_and_says_so(tmp_path: Path, profile: Profile) -> None:
     metrics = Metrics()
     audit = audit_of(tmp_path / "a.jsonl", metrics, queue_mb=1)  # not started: nothing leaves it
