@@ -80,7 +80,7 @@ def linear(
     ] = None,
     genes: Genes = None,
     components: Annotated[int, typer.Option(min=1, help="Of the readouts.")] = COMPONENTS,
-    ridge: Annotated[float, typer.Option(min=1e-9, help="λ.")] = RIDGE,
+    ridge: Annotated[float, typer.Option(min=1e-9, max=1e9, help="λ.")] = RIDGE,
     calibration: Annotated[Calibration, typer.Option()] = Calibration.PLATT,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the folds.")] = 0,
     name: Name = None,

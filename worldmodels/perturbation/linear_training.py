@@ -115,6 +115,11 @@ def pose(
     rows = [vocabulary.codes(parts) for parts in spelt]
     kept = [i for i, row in enumerate(rows) if (row >= 0).all()]
     dropped = ["+".join(spelt[i]) for i, row in enumerate(rows) if (row < 0).any()]
+    if len(kept) < LEAST and not dropped:
+        raise ModelFault(
+            f"{len(kept)} perturbations are too few to hold some out: a model needs {LEAST}; give "
+            "a screen of more, or a lower --min-cells"
+        )
     if len(kept) < LEAST:
         source = "readout that enough cells detect" if vectors is None else vectors.source
         raise ModelFault(
