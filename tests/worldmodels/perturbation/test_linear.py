@@ -248,7 +248,7 @@ def test_the_same_seed_gives_the_same_bytes(found: Effects, tmp_path: Path) -> N
 def test_too_few_perturbations_are_refused() -> None:
     few = effects_of(simulate(genes=40, perturbed=6, cells=15, controls=40))
     with pytest.raises(
-        ModelFault, match="^6 perturbations are too few to hold some out: .*10; give a screen"
+        ModelFault, match=r"^6 perturbations are too few to hold some out: .*10; give a screen"
     ):
         fitted(few)
 
