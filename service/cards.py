@@ -86,7 +86,9 @@ def described(spec: ModelSpec) -> str:
     evidence = found.get("evidence")
     kinds = {True: "evidence", False: "NOT evidence"}
     told = kinds[evidence] if isinstance(evidence, bool) else "unverified"
-    return f"card of {found.get('date', 'unknown date')} ({told})"
+    date = found.get("date")
+    known = isinstance(date, str) and date.isprintable()  # a remote server may say anything
+    return f"card of {date if known else 'unknown date'} ({told})"
 
 
 def require(spec: ModelSpec) -> None:

@@ -159,16 +159,19 @@ def _aligned(
 
 def _without_truth(report: Report, tally: Tally) -> str:
     """Why nothing could be compared."""
+    from service.alignment import page
+
     if report.truth_kind == "labels" and report.joined:
         return (
             f"{report.truth_file}: {report.joined:,} items have a label, but no step has rewards "
             f"and labels enough for {report.metric}; --metric accuracy needs one class only"
         )
     if report.truth_kind == "labels":
+        shown = page.printable("; ".join(report.without_truth_examples))
         return (
             f"{report.truth_file}: none of {tally.records:,} items has a label there (e.g. "
-            f"{'; '.join(report.without_truth_examples)}); are names and cell lines those of the "
-            "log? --genes TABLE resolves names, a column id joins by item"
+            f"{shown}); are names and cell lines those of the log? --genes "
+            "TABLE resolves names, a column id joins by item"
         )
     splits = ", ".join(sorted({repr(key.split) for key in tally.curves}))
     runs = ", ".join(sorted({repr(key.run) for key in tally.curves})[:5])
@@ -222,6 +225,8 @@ def _refuse(
     seen: dict[Literal["profile", "run"], set[str]],
 ) -> None:
     """Nothing to judge is a mistake somewhere: say which."""
+    from service.alignment import page
+
     files = ", ".join(reading.files)
     if not reading.lines:
         raise StartupFault(f"{files}: no line in it; has the server scored anything since?")
@@ -238,7 +243,8 @@ def _refuse(
         ]
         kind: Literal["profile", "run"] = "profile" if profile is not None else "run"
         name = (profile or "").partition("@")[0] if profile is not None else (run or "")
-        raise StartupFault(f"{files}: nothing of {' '.join(wanted)}{nearest(name, seen[kind])}")
+        known = {page.printable(name) for name in seen[kind]}
+        raise StartupFault(f"{files}: nothing of {' '.join(wanted)}{nearest(name, known)}")
     if not tally.curves:
         raise StartupFault(
             f"{files}: none of {tally.records:,} items has a step (e.g. "

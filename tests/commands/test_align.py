@@ -368,3 +368,17 @@ def test_a_server_s_log_is_read(run: Run, audited: ServerProcess, tmp_path: Path
     assert curve["shares"]["invalid"] == pytest.approx(1 / 60)
     assert curve["truth_last"] > 0.8 > 0.7 > curve["truth_first"]
     assert curve["verdict"] in ("no divergence seen", "undecided")  # rewards of a fake model
+
+
+@pytest.mark.parametrize("options", [["--run", "b"], []], ids=["unknown run", "no truth"])
+def test_a_log_does_not_write_to_the_terminal(tmp_path: Path, run: Run, options: list[str]) -> None:
+    evil = "\x1b[2J\x07"
+    record = {"status": "ok", "reward": 1.0, "step": 1, "run": evil, "id": "x", "answer": "yes"}
+    record["task"] = {"type": "perturbation.de", "perturbation": evil, "gene": evil}
+    (tmp_path / "a.jsonl").write_text(json.dumps(record) + "\n")
+    (tmp_path / "truth.csv").write_text("id,label\n1,yes\n")
+    code, _, error = run(tmp_path / "a.jsonl", "--truth", tmp_path / "truth.csv", *options)
+    assert code == 2
+    assert "[2J" in error
+    assert "\x1b" not in error
+    assert "\x07" not in error

@@ -221,3 +221,16 @@ def test_a_remote_model_shows_what_its_server_says(card: str | None, shown: Any)
         card=card,
     )
     assert cards.summary(spec) == shown
+
+
+def test_a_remote_card_does_not_write_to_the_terminal() -> None:
+    spec = ModelSpec(
+        name="far",
+        family="remote",
+        version="1",
+        digest="sha256:1",
+        relations=("perturbation.de",),
+        local=False,
+        card='{"evidence": true, "date": "\\u001b[2J"}',
+    )
+    assert cards.described(spec) == "card of unknown date (evidence)"
