@@ -18,7 +18,7 @@ from service.commands.train_perturbation import Force, Genes, Licence, Name, Out
 from worldmodels import checkpoints, manifest
 from worldmodels.checkpoints import Checkpoint
 from worldmodels.genes import GeneResolver
-from worldmodels.graph import sources
+from worldmodels.graph import features, sources
 from worldmodels.perturbation import screen_checkpoint, screen_tables
 from worldmodels.perturbation.screen_factors import Advance, Rows
 
@@ -56,6 +56,7 @@ def screen(
     tables = genes or found.gene_tables[:1]
     resolver = GeneResolver.from_files(tables) if tables else GeneResolver.as_they_are()
     console.print(f"genes: {resolver.label}", markup=False)
+    _say(console, f"{_graphs(found)}{_missing(found)}")
     rows = screen_tables.read(perturbqa, resolver, lines, lambda line: _say(console, line))
     _say(console, _rows(rows))
     started = time.monotonic()
@@ -102,8 +103,15 @@ def _rows(rows: Rows) -> str:
 
 def _graphs(found: sources.Graphs) -> str:
     """The files that features are made of: of each kind the preferred one."""
-    used = (*found.string[:1], *found.reactome[:1], *found.go[:1])
+    used = (*found.string[:1], *found.reactome[:1], *features.annotation_files(found.go))
     return f"graphs {', '.join(path.name for path in used)}"
+
+
+def _missing(found: sources.Graphs) -> str:
+    """Which graphs were not found: a damaged file is taken for none, and costs accuracy."""
+    kinds = {"STRING network": found.string, "Reactome": found.reactome, "GO": found.go}
+    without = [kind for kind, files in kinds.items() if not files]
+    return f" (no {', no '.join(without)}: not in the folder, or damaged)" if without else ""
 
 
 @contextlib.contextmanager

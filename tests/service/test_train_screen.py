@@ -206,6 +206,16 @@ def test_mistakes_are_told_before_training(
     assert not (tmp_path / "m").exists()
 
 
+def test_a_graph_that_cannot_be_read_is_told(tmp_path: Path, planted: World, stand: Stand) -> None:
+    whole = _run(planted, tmp_path / "whole").output
+    assert "GO_Biological_Process_2021.gmt\n" in whole
+    (planted.graphs / "9606.protein.links.v12.0.txt.gz").write_bytes(b"half a downl")
+    run = _run(planted, tmp_path / "m")
+    assert run.exit_code == 0, run.output
+    told = "graphs ReactomePathways.gmt, GO_Biological_Process_2021.gmt (no STRING network: not in"
+    assert told in run.output
+
+
 @pytest.mark.parametrize("seed", [-1, 2**32], ids=str)
 def test_a_seed_that_no_generator_takes(
     tmp_path: Path, planted: World, stand: Stand, seed: int
