@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from worldmodels.perturbation import screen_kernel
-from worldmodels.perturbation.screen_evidence import Combined
+from worldmodels.perturbation.screen_evidence import Combined, Habits
 from worldmodels.perturbation.screen_factors import Half, Single
 from worldmodels.perturbation.screen_kernel import Solver
 from worldmodels.perturbation.screen_points import Codes, Mask, Points
@@ -63,10 +63,21 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """What is to be condensed: weighted terms, and each readout's constant (readouts,)."""
+    """What is to be condensed: weighted terms; each readout's constant and stake (readouts,)."""
 
     combined: Combined
     constant: Single
+    stake: Single
+
+
+def stakes(habits: Habits) -> Single:
+    """How much an error in each readout's scores matters, in (0, 1].
+
+    A readout that hardly ever changes has hardly ever two kinds of rows to tell apart; from ten
+    listed changes on it counts in full.
+    """
+    changes = habits.here + 0.3 * habits.elsewhere
+    return np.sqrt(np.minimum(1, (changes + 0.1) / 10)).astype(np.float32)
 
 
 def condense(
@@ -93,18 +104,23 @@ def condense(
     known = np.flatnonzero(asked.gene >= 0)
     sample = np.sort(np.random.default_rng(seed).permutation(known)[:SAMPLE])
     influence = solver.influence(asked.kernel(points, sample, unseen=True))
-    bases = [_basis(one.combined.kernel_under(influence), width, seed) for one in weighed]
+    bases = [
+        _basis(one.combined.kernel_under(influence) * one.stake, width, seed) for one in weighed
+    ]
     answers = [
-        solver.times(one.combined.kernel_times(basis))
+        solver.times(one.combined.kernel_times(basis * one.stake[:, None]))
         for one, basis in zip(weighed, bases, strict=True)
     ]
     together = _asked_by_block(points, asked, np.concatenate(answers, axis=1))
     subjects = np.split(together, np.cumsum([one.shape[1] for one in answers])[:-1], axis=1)
     found = []
     for one, basis, left in zip(weighed, bases, subjects, strict=True):
-        parts = [(left, basis), (np.ones((len(left), 1), np.float32), one.constant[:, None])]
+        parts = [
+            (left, basis / one.stake[:, None]),
+            (np.ones((len(left), 1), np.float32), one.constant[:, None]),
+        ]
         if transfer:
-            parts += _transferred(points, one.combined, asked, known, transfer, seed)
+            parts += _transferred(points, one, asked, known, transfer, seed)
         sides = zip(*(_balanced(*part) for part in parts), strict=True)
         a, b = (np.concatenate(side, axis=1).astype(np.float16) for side in sides)
         found.append((a, b))
@@ -121,18 +137,18 @@ def _asked_by_block(points: Points, asked: Asked, answers: Single) -> Single:
 
 
 def _transferred(
-    points: Points, combined: Combined, asked: Asked, known: Codes, width: int, seed: int
+    points: Points, weighed: Weighed, asked: Asked, known: Codes, width: int, seed: int
 ) -> list[tuple[Single, Single]]:
+    combined, stake = weighed.combined, weighed.stake
     elsewhere = asked.elsewhere(points, known)
     has = np.flatnonzero(elsewhere.any(axis=1))
-    basis = _basis(
-        combined.transfer_under(elsewhere[has][:: max(len(has) // SAMPLE, 1)]), width, seed
-    )
+    sample = has[:: max(len(has) // SAMPLE, 1)]
+    basis = _basis(combined.transfer_under(elsewhere[sample]) * stake, width, seed)
     said = np.zeros((len(asked.gene), basis.shape[1]), np.float32)
-    said[known] = elsewhere @ combined.transfer_times(basis)
+    said[known] = elsewhere @ combined.transfer_times(basis * stake[:, None])
     lines = np.zeros((len(asked.gene), 1), np.float32)
     lines[known, 0] = elsewhere.sum(axis=1)
-    return [(said, basis), (lines, combined.weights["lines"][:, None])]
+    return [(said, basis / stake[:, None]), (lines, combined.weights["lines"][:, None])]
 
 
 def _basis(scores: Single, width: int, seed: int) -> Single:

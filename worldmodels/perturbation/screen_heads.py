@@ -93,19 +93,20 @@ def judge(log_odds: Floats, asked: Asked, seed: int) -> Judged:
     """The head of one line and relation.
 
     Args:
-        log_odds: shape (families, rows), from ``stack``.
+        log_odds: shape (families, rows), from ``stack``; the first family's make p, the others are
+            second opinions: weighing them in as well gave nothing on held-out perturbations.
         asked: the rows.
         seed: of the curve's folds.
     """
-    weights, intercept = _weighed(log_odds, asked.labels)
+    weights = np.eye(len(log_odds))[0]
     each = [_logistic(one[:, None], asked.labels) for one in log_odds]
-    raw = calibration.sigmoid(weights @ log_odds + intercept)
+    raw = calibration.sigmoid(log_odds[0])
     fitted = calibration.fit_reported(
         CURVE, raw, asked.labels, asked.perturbation.astype(str), seed=seed
     )
     head = Head(
         weights,
-        intercept,
+        0.0,
         fitted.curve,
         np.array([slope[0] for slope, _ in each]),
         np.array([own for _, own in each]),
@@ -135,26 +136,3 @@ def _logistic(columns: Floats, labels: Labels) -> tuple[Floats, float]:
 
     model = LogisticRegression(C=1.0, solver="newton-cholesky").fit(columns, labels)
     return model.coef_[0].astype(np.float64), float(model.intercept_[0])
-
-
-def _weighed(log_odds: Floats, labels: Labels) -> tuple[Floats, float]:
-    """Logistic regression whose weights are not negative.
-
-    Families are much alike, so free weights would take one from the other, and what is lost where
-    each is condensed would not cancel.
-    """
-    from scipy.optimize import minimize
-
-    columns = np.vstack([log_odds, np.ones(log_odds.shape[1])])
-    labels = labels.astype(np.float64)
-
-    def loss(weights: Floats) -> tuple[float, Floats]:
-        total = weights @ columns
-        p = calibration.sigmoid(total)
-        value = np.mean(np.logaddexp(0, total) - labels * total)
-        return float(value), np.asarray(columns @ (p - labels) / len(labels))
-
-    start = np.r_[np.full(len(log_odds), 1 / len(log_odds)), 0.0]
-    bounds = [(0.0, None)] * len(log_odds) + [(None, None)]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return found.x[:-1].astype(np.float64), float(found.x[-1])

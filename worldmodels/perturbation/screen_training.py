@@ -60,8 +60,9 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "sets": ("pathways", "processes", "words"),
 }
 """The feature blocks by which each family takes perturbations for alike."""
-WIDTH: Final = {"all": (80, 32), "network": (32, 24), "sets": (32, 24)}
-"""Dimensions of each family: through the kernel, and from other lines."""
+WIDTH: Final = {"all": (160, 96), "network": (16, 8), "sets": (16, 8)}
+"""Dimensions of each family: through the kernel, and from other lines. The first family makes p;
+the others are second opinions, for the uncertainty."""
 
 
 def train(
@@ -223,7 +224,8 @@ def _condensed(
     for stack in stacks:
         weights, constant = stack.of_readouts(habits, share=1 - 1 / held)
         by_name = dict(zip(names, weights, strict=True))
-        weighed.append(Weighed(Combined(lesson, habits.direction, by_name), constant))
+        combined = Combined(lesson, habits.direction, by_name)
+        weighed.append(Weighed(combined, constant, screen_condensing.stakes(habits)))
     width, transfer = WIDTH[family]
     return screen_condensing.condense(
         points,

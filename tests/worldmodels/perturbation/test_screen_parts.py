@@ -260,6 +260,7 @@ def test_factors_of_full_width_are_the_scores(case: Case, line: int) -> None:
     everything = np.ones(len(case.points), np.bool_)
     solver, (combined, _) = Solver(case.kernel, everything), _combined(case, everything)
     constant = np.linspace(-3, 1, READOUTS, dtype=np.float32)
+    stake = np.linspace(0.1, 1, READOUTS, dtype=np.float32)
     gene = np.arange(PERTURBATIONS)
     asked = Asked(case.alike, case.points.perturbation, gene, line)
     kernel, elsewhere = asked.kernel(case.points, gene), asked.elsewhere(case.points, gene)
@@ -272,7 +273,7 @@ def test_factors_of_full_width_are_the_scores(case: Case, line: int) -> None:
             case.points,
             solver,
             asked,
-            [Weighed(combined, constant)],
+            [Weighed(combined, constant, stake)],
             width=width,
             transfer=transfer,
             seed=0,
