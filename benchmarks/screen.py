@@ -10,7 +10,8 @@ readouts that rests on), and what the training took.
     python benchmarks/screen.py --perturbqa perturbqa/ --graphs graphs/ --splits 3 [--within-line]
 
 With ``--out FILE`` every split is appended as a line of JSON and splits that are there are not run
-again, so that a long run may be broken off; the table is of all splits in the file.
+again, so that a long run may be broken off; the table is of all splits in the file. Start a new
+file for other data, or when the method has changed.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def main() -> None:
     rows = screen_tables.read(given.perturbqa, resolver, None, print)
     done = _done(given.out)
     for seed in range(given.splits):
-        if any(one["seed"] == seed and one["within"] == given.within_line for one in done):
+        key = {"seed": seed, "within": given.within_line, "share": given.share}
+        if any(key.items() <= one.items() for one in done):
             continue
         one = _split(rows, found, resolver, seed, given.share, given.within_line)
         done.append(one)
@@ -106,6 +108,7 @@ def _split(rows, found, resolver, seed: int, share: float, within: bool) -> dict
     return {
         "seed": seed,
         "within": within,
+        "share": share,
         "cpu_minutes": minutes[0],
         "minutes": minutes[1],
         "peak_gb": peak,
@@ -168,7 +171,9 @@ def _show(done: list[dict]) -> None:
         cells = []
         for figure, width in (("auroc", 18), ("shuffled", 12), ("ece", 18), ("auroc_20", 18)):
             each = [one["figures"][name][figure] for one in done]
-            cells.append(f"{np.mean(each):.3f} ± {np.std(each):.3f}".rjust(width))
+            cells.append(
+                f"{np.mean(each):.3f} ± {np.std(each, ddof=len(each) > 1):.3f}".rjust(width)
+            )
         print(f"{name:28}{''.join(cells)}")
     for what in ("cpu_minutes", "minutes", "peak_gb"):
         each = [one[what] for one in done]

@@ -41,6 +41,8 @@ class Judge(msgspec.Struct, frozen=True):
     score: float | None
     p: float | None
     p0: float | None
+    status: str
+    """Of the model's answer: ``OK``, ``POOLED``, or why there is no score."""
     model: str | None
     digest: str | None
 
@@ -139,6 +141,7 @@ def _judge(component: Component) -> Judge:
         component.score,
         component.p,
         component.p0,
+        component.status,
         component.model,
         component.digest,
     )

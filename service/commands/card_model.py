@@ -90,6 +90,7 @@ def run(order: Order, *, as_json: bool = False) -> None:
     if not order.allow_overlap:
         evidence.refuse(overlap)
     first, (_, rows) = next(iter(read.items()))
+    sections = _sections(model, read, order.how)
     made = Card(
         schema=record.SCHEMA,
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -99,12 +100,12 @@ def run(order: Order, *, as_json: bool = False) -> None:
             for name, (paths, _) in read.items()
             for path in paths
         ],
-        evidence=evidence.judge(overlap),
+        evidence=evidence.judge(overlap, [one.answered for one in sections]),
         overlap=overlap,
         seed=order.how.seed,
         resamples=order.how.resamples,
         cost=measure(model, first, rows),
-        sections=_sections(model, read, order.how),
+        sections=sections,
     )
     written = folder.write(target, made, png=order.png)
     if as_json:

@@ -117,7 +117,7 @@ def test_http_grpc_and_stream_are_logged_alike(audited: tuple[ServerProcess, Pat
     assert first["profile"] == "rbio-mlp"
     assert first["profile_digest"].startswith("sha256:")
     judge = first["components"][0]
-    assert judge.keys() == {"name", "score", "p", "p0", "model", "digest"}
+    assert judge.keys() == {"name", "score", "p", "p0", "status", "model", "digest"}
     assert judge["model"] == "fake"
     assert first["reward"] == judge["p"]
     assert lines[2]["reason"] == "NO_ANSWER"

@@ -86,9 +86,15 @@ def _leaked(trained: TrainedRows, table: EffectTable) -> list[tuple[str, int, st
     ]
 
 
-def judge(found: Overlap) -> Evidence:
-    """True, False, or "unverified"."""
-    if not found.checked:
+def judge(found: Overlap, answered: Sequence[int] = (1,)) -> Evidence:
+    """True, False, or "unverified".
+
+    Args:
+        found: what of the data was trained on.
+        answered: rows that the model answered, by section: where it answered none, nothing is
+            shown, for or against.
+    """
+    if not found.checked or not any(answered):
         return "unverified"
     return not found.rows and not found.perturbations
 
