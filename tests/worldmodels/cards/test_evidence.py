@@ -84,6 +84,12 @@ def test_directions_of_pairs_whose_change_was_trained_on_overlap() -> None:
     assert evidence.overlap(trained(), [de, direction]).rows == 1
 
 
+def test_a_card_of_unanswered_rows_shows_nothing() -> None:
+    assert evidence.judge(Overlap(checked=True), [0, 0]) == "unverified"
+    assert evidence.judge(Overlap(checked=True), [0, 1]) is True
+    assert evidence.judge(Overlap(checked=True, rows=1), [0, 1]) is False
+
+
 def test_a_model_that_keeps_no_rows_is_unverified_and_not_refused() -> None:
     found = evidence.overlap(None, [table([("A", "X", "k562", 1)])])
     assert evidence.judge(found) == "unverified"
