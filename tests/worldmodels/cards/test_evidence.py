@@ -10,6 +10,7 @@ from tiny_models import measured_table, pair_mlp
 from told import table
 from worldmodels import training_rows
 from worldmodels.cards import evidence
+from worldmodels.cards.record import Overlap
 from worldmodels.core import ModelFault
 from worldmodels.genes import GeneResolver, Vocabulary
 from worldmodels.training_rows import TrainedRows
