@@ -43,6 +43,8 @@ from worldmodels.perturbation.screen_products import Products, products
 from worldmodels.registry import Source
 
 Rows = NDArray[np.int32]
+SLAB: Final = 1 << 13
+"""Pairs whose scores are made into figures at a time."""
 _PRIME: Final = 7919
 """Step of the examples: visits every gene before it repeats one."""
 
@@ -164,15 +166,28 @@ class _Answers:
     def of_line(self, line: int, a: Rows, b: Rows) -> Columns:
         """Figures of pairs of one line, a chunk at a time."""
         columns = Columns(*np.empty((4, len(a))))
-        head, step = self._heads[line], self._scores.chunk
+        head = self._heads[line]
         self._p0[line].take(b, out=columns.p0)
-        for start in range(0, len(a), step):
-            part = slice(start, start + step)
-            scores = self._scores(line, a[part], b[part])
+        for start in range(0, len(a), SLAB):
+            part = slice(start, start + SLAB)
+            scores = self._scored(line, a[part], b[part])
             columns.raw[part], columns.p[part] = _combined(head, scores)
             columns.uncertainty[part] = _spread(head, scores)
         return Columns(
             quantise(columns.p), columns.p0, quantise(columns.uncertainty), quantise(columns.raw)
+        )
+
+    def _scored(self, line: int, a: Rows, b: Rows) -> Floats:
+        """Scores of shape (families, n), gathered in the chunks that suit the device."""
+        step = self._scores.chunk
+        if len(a) <= step:
+            return self._scores(line, a, b)
+        return np.concatenate(
+            [
+                self._scores(line, a[start : start + step], b[start : start + step])
+                for start in range(0, len(a), step)
+            ],
+            axis=1,
         )
 
 

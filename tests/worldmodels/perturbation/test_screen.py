@@ -189,8 +189,11 @@ def test_any_number_of_families(tmp_path: Path, families: int) -> None:
     model = Screen(made, PLAIN, name="m")
     found = model.predict(model.examples(100))
     assert not found.status.any()
+    if families == 1:
+        assert found.uncertainty is None, "a single family has nothing to differ from"
+        return
     assert found.uncertainty is not None
-    assert (found.uncertainty > 0).any() == (families > 1), "one family agrees with itself"
+    assert (found.uncertainty > 0).any()
 
 
 def test_wide_factors_go_through_in_small_chunks(tmp_path: Path) -> None:
