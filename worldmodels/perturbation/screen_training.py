@@ -227,14 +227,10 @@ def _condensed(
         combined = Combined(lesson, habits.direction, by_name)
         weighed.append(Weighed(combined, constant, screen_condensing.stakes(habits)))
     width, transfer = WIDTH[family]
+    if not world.transfer(line):  # the same product, spent on the kernel alone
+        width, transfer = width + transfer, 0
     return screen_condensing.condense(
-        points,
-        solver,
-        asked,
-        weighed,
-        width=width,
-        transfer=transfer if world.transfer(line) else 0,
-        seed=world.seed,
+        points, solver, asked, weighed, width=width, transfer=transfer, seed=world.seed
     )
 
 
