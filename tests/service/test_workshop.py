@@ -135,7 +135,11 @@ def test_what_a_lane_still_had_to_do_is_done_by_another(tmp_path: Path) -> None:
     assert reasons.count(Reason.OK) == 61
     assert [found[20].reason, found[21].reason] == [Reason.TOO_LONG] * 2
     assert found[40] == Finding(Reason.OK, "alive")
-    assert [one.value for one in found if isinstance(one.value, int)] == [1] * 60
+    times = [one.value for one in found if isinstance(one.value, int)]
+    assert len(times) == 60
+    # done again is only what a lane had done and not yet told when it ended, and four lanes end
+    assert set(times) <= {1, 2}
+    assert times.count(2) <= 4
 
 
 @pytest.mark.parametrize("whose", ["lane", "bench"])
