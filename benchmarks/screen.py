@@ -166,15 +166,14 @@ def _ask(model, relation, line, names, part):
 
 def _show(done: list[dict]) -> None:
     print(f"\n{len(done)} splits; mean ± sd over splits")
-    print(f"{'':28}{'per-gene AUROC':>18}{'shuffled':>12}{'ECE':>18}{'AUROC at 20 %':>18}")
+    print(f"{'':24}{'per-gene AUROC':>16}{'shuffled':>16}{'ECE':>16}{'AUROC at 20 %':>16}")
     for name in done[0]["figures"]:
         cells = []
-        for figure, width in (("auroc", 18), ("shuffled", 12), ("ece", 18), ("auroc_20", 18)):
+        for figure in ("auroc", "shuffled", "ece", "auroc_20"):
             each = [one["figures"][name][figure] for one in done]
-            cells.append(
-                f"{np.mean(each):.3f} ± {np.std(each, ddof=len(each) > 1):.3f}".rjust(width)
-            )
-        print(f"{name:28}{''.join(cells)}")
+            spread = np.std(each, ddof=int(len(each) > 1))
+            cells.append(f"{np.mean(each):.3f} ± {spread:.3f}".rjust(16))
+        print(f"{name:24}{''.join(cells)}")
     for what in ("cpu_minutes", "minutes", "peak_gb"):
         each = [one[what] for one in done]
         print(f"{what}: {np.mean(each):.1f} (most {max(each):.1f})")
