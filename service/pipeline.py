@@ -21,7 +21,7 @@ from service.inquiry import Inquiry
 from service.metrics import Metrics
 from service.models import ServedModels
 from service.remarks import unannotated, unfinished, without_opinion
-from service.requests import LABEL_CHARS, NO_CONTEXT, BadItem, RunContext
+from service.requests import NO_CONTEXT, BadItem, RunContext, refuse_labels
 from service.rewards.core import Answer, Finding, Item, Query, Reason, Result, Work
 from service.rewards.profiles import NO_FINDINGS, Profile, pinned
 from service.settings import Limits
@@ -197,7 +197,7 @@ class Pipeline:
         """
         profile = self.profile(profile_name)
         self._refuse_endless(items)
-        _refuse_labels(context, request_id)
+        refuse_labels(context, request_id)
         metrics = self.metrics
 
         started = perf_counter()
@@ -334,17 +334,6 @@ class Pipeline:
                 retry_after=1.0,
             )
         return hosted, verdicts_of(rows)
-
-
-def _refuse_labels(context: RunContext, request_id: str) -> None:
-    """Labels are names, not texts: each is written once for every item."""
-    labels = {"context.run": context.run, "context.split": context.split, "request_id": request_id}
-    for field, label in labels.items():
-        if len(label) > LABEL_CHARS:
-            raise TooLarge(
-                f"{field}: {len(label):,} characters, a label has {LABEL_CHARS} at most",
-                field=field,
-            )
 
 
 def splits_of(items: Sequence[Item | BadItem], context: RunContext) -> str | list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from service.errors import TooLarge
+
 LABEL_CHARS: Final = 256
 """Of run, split and request id, at most: each is repeated in every line of the audit log, and a
 run in every metric of it."""
@@ -27,3 +29,18 @@ class RunContext:
 
 
 NO_CONTEXT: Final = RunContext()
+
+
+def refuse_labels(context: RunContext, request_id: str) -> None:
+    """Labels are names, not texts: each is written once for every item.
+
+    Raises:
+        TooLarge: one is longer than ``LABEL_CHARS``.
+    """
+    labels = {"context.run": context.run, "context.split": context.split, "request_id": request_id}
+    for field, label in labels.items():
+        if len(label) > LABEL_CHARS:
+            raise TooLarge(
+                f"{field}: {len(label):,} characters, a label has {LABEL_CHARS} at most",
+                field=field,
+            )
