@@ -9,8 +9,6 @@ asked and the knowledge looked up (each component of a result names their digest
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from service.rewards import files, soundness
 from service.rewards.answers import form_of, lacks
 from service.rewards.compose import Composition, Part
 from service.rewards.core import Answer, Finding, Item, Query, Reason, Result, Verdict, Work
+from service.rewards.digests import digest_of, plain
 from service.rewards.errors import ProfileFault
 from service.rewards.examples import example_item
 from service.rewards.explain import explain, judged
@@ -34,8 +33,6 @@ from service.rewards.verifiers.asked import AskedOptions
 
 __all__ = ["Profile", "ProfileFault", "build", "load_profiles", "pinned"]
 
-SEMANTICS: Final = 2
-"""Raised whenever the code gives another reward for the same recipe, so that digests change."""
 NO_FINDINGS: Final[Mapping[int, Finding]] = {}
 _UNSAID: Final = 'completion: missing; send the text, an empty one as "", or its messages'
 
@@ -197,7 +194,7 @@ class Profile:
                 {"model": model, "relation": relation} for model, relation in self.selectors
             ],
             "lacks": list(self.lacks),
-            "recipe": _plain(self.recipe),
+            "recipe": plain(self.recipe),
             "example": {"profile": self.name, "items": [self.example()]},
         }
 
@@ -238,7 +235,7 @@ def build(name: str, recipe: Recipe, library: Library) -> Profile:
     made = Profile(
         name=name,
         version=recipe.version,
-        digest=_digest(name, recipe),
+        digest=digest_of(name, recipe),
         description=recipe.description,
         task_types=recipe.tasks,
         selectors=tuple(selectors),
@@ -292,26 +289,6 @@ def _part(recipe: Recipe, index: int, library: Library) -> Part:
         key = str(fault).partition(":")[0]
         raise Fault(str(fault), "component", index, key) from None
     return Part(judge, component.role, weight, component.on_missing, component.at_least or 0.0)
-
-
-def _plain(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as JSON data, in the shape of its file."""
-    made: dict[str, Any] = msgspec.to_builtins(recipe)
-    shared, options = made.pop("components"), made.pop("options")
-    del made["examples"]
-    made["component"] = [{**one, **own} for one, own in zip(shared, options, strict=True)]
-    return made
-
-
-def _digest(name: str, recipe: Recipe) -> str:
-    plain = {"name": name, "semantics": SEMANTICS, **_plain(recipe)}
-    del plain["description"], plain["compose"]["range"]  # neither decides a reward
-    for entry, options in zip(plain["component"], recipe.options, strict=True):
-        for key, default in getattr(options, "LATER", {}).items():
-            if getattr(options, key) == default:
-                del entry[key]
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_profiles(folder: Path | None = None, library: Library | None = None) -> dict[str, Profile]:
