@@ -1,4 +1,4 @@
-# install · serve · test · lint · bench · references · protos · image. VENV=… puts the environment elsewhere.
+# install · serve · test · lint · bench · references · trainers · protos · image. VENV=… puts the environment elsewhere.
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -16,7 +16,10 @@ GENERATED := build/protos/softverifier/v1
 # do to the environment (older torch, older numpy) is never done.
 REFERENCES := $(patsubst tests/references/%.txt,build/references/%/.installed,$(wildcard tests/references/*.txt))
 
-.PHONY: install serve test lint bench references protos image stubs-are-current
+# Trainers that tests run for real, each in an environment of its own: they pin what we do not.
+TRAINERS := $(patsubst tests/trainers/%.txt,build/trainers/%/.installed,$(wildcard tests/trainers/*.txt))
+
+.PHONY: install serve test lint bench references trainers protos image stubs-are-current
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.installed
@@ -39,7 +42,16 @@ build/references/%/.installed: tests/references/%.txt $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(@D) -r $<
 	@touch $@
 
-test: install references
+trainers: $(TRAINERS)
+
+build/trainers/%/.installed: tests/trainers/%.txt client/pyproject.toml
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $< -e client
+	@touch $@
+
+test: install references trainers
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 lint: install stubs-are-current
