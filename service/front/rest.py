@@ -271,7 +271,7 @@ def describe_profile(pipeline: Pipeline, name: str) -> dict[str, Any]:
     except NotFound as error:
         missing = error.message
     return {
-        **found.describe(),
+        **found.describe(pipeline.models.specs),
         "knowledge": [_describe_knowledge(found, name) for name in found.knowledge_named()],
         "available": missing is None,
         "unavailable_because": missing,

@@ -3,7 +3,7 @@
 A sample without a reward (``abstain``, ``error``) is not the policy's doing. Failures that another
 try may mend are tried again until the deadline; what is left earns a neutral value with
 ``sv_valid`` 0, never the floor: the mean of its group's rewards where the request shows the group,
-else the run's ``neutral``, else the middle of the profile's range. All of them are constants, so
+else the run's ``neutral``, else the profile's (``service.rewards.neutral``). Both are constants, so
 that the same completion never earns two numbers in one group: after division by the standard
 deviation a difference of 1e-4 would be an advantage of one half. ``invalid`` is the policy's doing
 and earns the profile's floor.
@@ -77,7 +77,8 @@ async def judged(pipeline: Pipeline, samples: Sequence[Sample], options: Options
         if options.refuse:
             _refuse(results)
         keys = [samples[i].group for i in group]
-        outcomes |= zip(group, _levelled(profile, results, keys, options), strict=True)
+        levelled = _levelled(pipeline, profile, results, keys, options)
+        outcomes |= zip(group, levelled, strict=True)
     return [outcomes[i] for i in range(len(samples))]
 
 
@@ -119,10 +120,13 @@ def figure_of(component: str) -> str:
     return "sv_" + _PLAIN.sub("_", component)
 
 
-def neutral_of(profile: Profile, options: Options) -> float:
+def neutral_of(pipeline: Pipeline, profile: Profile, options: Options) -> float:
     """What a sample earns that has no reward, where its group is not seen."""
-    low, high = profile.range
-    return round((low + high) / 2, DECIMALS) if options.neutral is None else options.neutral
+    if options.neutral is not None:
+        return options.neutral
+    found = profile.neutral(pipeline.models.specs).value
+    assert found is not None  # it hangs on served models alone, and the pipeline requires them
+    return found
 
 
 def why(outcome: Outcome) -> str:
@@ -167,7 +171,11 @@ def _lost(profile: Profile, item: Item | BadItem, reason: Reason, message: str) 
 
 
 def _levelled(
-    profile: Profile, results: Sequence[Result], groups: Sequence[Hashable], options: Options
+    pipeline: Pipeline,
+    profile: Profile,
+    results: Sequence[Result],
+    groups: Sequence[Hashable],
+    options: Options,
 ) -> list[Outcome]:
     """Outcomes; what has no reward gets its group's mean where the group is seen."""
     known: dict[Hashable, list[float]] = {}
@@ -175,11 +183,13 @@ def _levelled(
         if result.reward is not None and group is not None:
             known.setdefault(group, []).append(result.reward)
     low, high = profile.range
-    neutral = neutral_of(profile, options)
+    neutral: float | None = None
     outcomes = []
     for result, group in zip(results, groups, strict=True):
         reward = result.reward
         if reward is None:
+            if neutral is None:
+                neutral = neutral_of(pipeline, profile, options)
             rewards = known.get(group)
             reward = round(math.fsum(rewards) / len(rewards), DECIMALS) if rewards else neutral
         place = (reward - low) / (high - low) if high > low else 0.5
