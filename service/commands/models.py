@@ -15,7 +15,6 @@ from service.batcher import Hosted
 from service.commands.models_verify import verify
 from worldmodels import registry
 
-
 app = typer.Typer(invoke_without_command=True)
 app.command()(verify)
 

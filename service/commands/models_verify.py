@@ -1,8 +1,8 @@
 """``soft-verifier models verify``: are the folders whole, and are they the ones that were meant?
 
 For an init container and for after a copy: every file is read and its SHA-256 compared with the
-manifest's, nothing is loaded, no GPU is touched. A pin says in addition which digest the folder must
-have: a whole folder may still be the wrong one. Limits: plain folders, not the models that a
+manifest's, nothing is loaded, no GPU is touched. A pin says in addition which digest the folder
+must have: a whole folder may still be the wrong one. Limits: plain folders, not the models that a
 ``remote`` entry names, whose digest their own server checks.
 """
 
