@@ -19,6 +19,7 @@ think = "required"
 operator = "mean"
 floor = 0.0
 range = [0.0, 1.0]
+neutral = 0.375
 
 [[component]]
 name = "perturbation.de"

@@ -1,4 +1,4 @@
-"""The neutral reward: one constant of a profile and its models, within its range, and its origin."""
+"""The neutral reward: one constant of a profile and its models, in its range, and its origin."""
 
 from __future__ import annotations
 

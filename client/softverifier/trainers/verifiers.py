@@ -90,8 +90,7 @@ async def legacy_rewards(
     items = [_legacy_item(*row, kind) for row in zip(*columns, strict=True)]
     rewards = await scorer.ascore(items)
     groups = [group_of(prompt) for prompt in prompts]
-    neutral = scorer.neutral.value()
-    numbers = levelled(rewards, groups, recipe.middle if neutral is None else neutral)
+    numbers = levelled(rewards, groups, scorer.neutral)
     for state, given, number in zip(states, rewards, numbers, strict=True):
         _leave(state, given, number, recipe)
     return numbers
