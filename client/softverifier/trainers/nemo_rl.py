@@ -9,8 +9,8 @@ holds the row's columns or its ``ground_truth``. Samples of one batch with the s
 group.
 
     ok, invalid      the number
-    abstain, error   the group's mean, else the neutral number; NoReward ends the run where neither
-                     is known or with on_failure=raise
+    abstain, error   the group's mean, else the neutral number; NoReward ends the run with
+                     on_failure=raise
     outage           as error, after the deadline
 
 ``global_post_process_and_metrics`` reports the share of each status and the mean of each component

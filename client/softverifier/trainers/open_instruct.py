@@ -7,8 +7,7 @@ open-instruct finds verifiers by their class; ``register`` makes it. With config
 the server's ``/test_program`` as ``--code_api_url`` instead.
 
     ok, invalid      the number
-    abstain, error   the neutral number, counted; NoReward, where nothing is known or with
-                     on_failure=raise
+    abstain, error   the neutral number, counted; NoReward with on_failure=raise
     outage           as error, after 25 s, below open-instruct's least timeout
 
 The components are in the result's ``reasoning``, which open-instruct logs.

@@ -9,8 +9,8 @@ hold the task as an object or JSON text. SkyRL steps environments in 32 threads:
 together.
 
     ok, invalid      the number
-    abstain, error   the neutral number, counted in the metadata (``sv_valid`` 0); NoReward where
-                     nothing is known or with on_failure=raise
+    abstain, error   the neutral number, counted in the metadata (``sv_valid`` 0); NoReward with
+                     on_failure=raise
     outage           as error, after the deadline
 """
 

@@ -16,9 +16,8 @@ answer is the last assistant message, its reasoning included.
                                                  into 0.0
     outage           as error, after the deadline
 
-Legacy therefore ignores ``on_failure="raise"``, waits for a server that was never reached for as
-long as it takes, and gives the middle of the profile's range where no number is known at all (the
-very first completion abstains).
+Legacy therefore ignores ``on_failure="raise"`` and waits for a server that was never reached for as
+long as it takes.
 
 v1 records the components as metrics of the trace; legacy leaves them in
 ``state["soft_verifier"]``.

@@ -2,8 +2,8 @@
 
     ?profile=NAME          recipe, possibly pinned (NAME@sha256:…); also the header
                            ``x-softverifier-profile``; either goes over a label's own
-    ?neutral=X             what a sample earns that has no reward; the middle of the profile's range
-                           by default, which is what a coin earns where the classes' scores sum to 1
+    ?neutral=X             what a sample earns that has no reward; by default the profile's own
+                           (``GET /v1/profiles/NAME``), which adapters give too
     ?on_missing=refuse     answer such a sample with an error instead
     ?deadline_ms=N         longest time for one request, retries included; the server's by default
     ?run=NAME&split=NAME   whose samples they are, for metrics and the audit log
