@@ -62,5 +62,10 @@ class RunningService:
         self.http, self.grpc = self._server.url, self._server.grpc_url
         return self
 
+    @property
+    def pid(self) -> int:
+        """Of the process that serves."""
+        return self._server.pid
+
     def stop(self) -> None:
         self._server.stop()
