@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import math
 import re
 import time
@@ -27,7 +28,7 @@ from service.errors import BadRequest, DeadlineExceeded, NotReady, Overloaded
 from service.front.compat.call import Options
 from service.front.compat.labels import Sample
 from service.pipeline import Pipeline
-from service.requests import BadItem
+from service.requests import BadItem, RunContext
 from service.rewards.core import RETRYABLE, Item, Reason, Result
 from service.rewards.profiles import Profile
 
@@ -68,12 +69,18 @@ async def judged(pipeline: Pipeline, samples: Sequence[Sample], options: Options
             "x-softverifier-profile, or name it in the label",
             field="profile",
         )
-    places: dict[str, list[int]] = {}
-    for place, name in enumerate(names):
-        places.setdefault(str(name), []).append(place)
+    places: dict[tuple[str, RunContext], list[int]] = {}
+    for place, (name, sample) in enumerate(zip(names, samples, strict=True)):
+        places.setdefault((str(name), _context(sample, options)), []).append(place)
+    deadline = pipeline.deadline(options.deadline_ms)
+    asked = [
+        _scored(pipeline, name, [samples[i].item for i in group], context, deadline)
+        for (name, context), group in places.items()
+    ]
+    # Side by side, so that none waits while another tries again; nearly always it is one.
+    scored = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
     outcomes: dict[int, Outcome] = {}
-    for name, group in places.items():
-        profile, results = await _scored(pipeline, name, [samples[i].item for i in group], options)
+    for group, (profile, results) in zip(places.values(), scored, strict=True):
         if options.refuse:
             _refuse(results)
         keys = [samples[i].group for i in group]
@@ -137,18 +144,29 @@ def why(outcome: Outcome) -> str:
     return f"{result.reason}: {result.message}" if result.message else result.reason
 
 
+def _context(sample: Sample, options: Options) -> RunContext:
+    """Whose sample it is; a step of the URL or a header goes over the label's."""
+    stated = options.context
+    if sample.step is None or stated.step is not None:
+        return stated
+    return dataclasses.replace(stated, step=sample.step)
+
+
 async def _scored(
-    pipeline: Pipeline, name: str, items: Sequence[Item | BadItem], options: Options
+    pipeline: Pipeline,
+    name: str,
+    items: Sequence[Item | BadItem],
+    context: RunContext,
+    deadline: float,
 ) -> tuple[Profile, list[Result]]:
     """Results, what another try may mend tried again until the deadline."""
     profile = pipeline.profile(name)
-    deadline = pipeline.deadline(options.deadline_ms)
     results: dict[int, Result] = {}
     left, pause = list(range(len(items))), FIRST_PAUSE_S
     while left:
         asked = [items[i] for i in left]
         try:
-            _, found = await pipeline.score(name, asked, context=options.context, deadline=deadline)
+            _, found = await pipeline.score(name, asked, context=context, deadline=deadline)
         except DeadlineExceeded as error:
             found = [_lost(profile, item, Reason.DEADLINE, error.message) for item in asked]
         except Overloaded as error:

@@ -241,7 +241,7 @@ print(" ".join(set(sys.modules) - before))
 HEAVY = {"torch", "httpx", "numpy", "grpc", "google.protobuf", "ray", "fastapi", "pydantic"}
 
 
-@pytest.mark.parametrize("adapter", ["trl", "verifiers", "areal"])
+@pytest.mark.parametrize("adapter", ADAPTERS)
 def test_importing_an_adapter_is_quick(adapter: str) -> None:
     times = []
     for _ in range(2):
