@@ -100,7 +100,7 @@ def test_a_fork_keeps_what_is_known_and_makes_its_own_connections(adapters: Faul
 
 
 def test_a_pickled_adapter_carries_what_it_has_learned(adapters: FaultProxy) -> None:
-    made = areal.RewardFunction(deadline=0.3)
+    made = areal.RewardFunction(deadline=2.0)
     made("p", YES, [], [], answer=Sample().label)
     copied = pickle.loads(pickle.dumps(made))
     adapters.fault = adapters.listing = killed
