@@ -18,7 +18,7 @@ REFERENCES := $(patsubst tests/references/%.txt,build/references/%/.installed,$(
 
 # Trainers that tests run for real, each in an environment of its own: they pin what we do not. Each
 # file lists all that is imported and nothing else, so nothing is resolved; torch comes first.
-TORCHLESS := verifiers verifiers_legacy
+TORCHLESS := skyrl verifiers verifiers_legacy
 TRAINERS := $(patsubst tests/trainers/%.txt,build/trainers/%/.installed,$(wildcard tests/trainers/*.txt))
 
 .PHONY: install serve test lint bench references trainers protos image stubs-are-current

@@ -133,6 +133,22 @@ def test_nemo_rl_steps(adapters: FaultProxy, install: Install) -> None:
     )
 
 
+def test_nemo_rl_is_told_where_the_environment_is_and_what_runs_it(install: Install) -> None:
+    environments: dict[str, str] = {}
+    pythons: dict[str, str] = {}
+    install("nemo_rl.environments.utils", register_env=environments.__setitem__)
+    install("nemo_rl.distributed.virtual_cluster", PY_EXECUTABLES=SimpleNamespace(SYSTEM="python"))
+    install(
+        "nemo_rl.distributed.ray_actor_environment_registry", ACTOR_ENVIRONMENT_REGISTRY=pythons
+    )
+    from softverifier.trainers import nemo_rl
+
+    nemo_rl.register()
+    path = "softverifier.trainers.nemo_rl.SoftVerifierEnvironment"
+    assert environments == {"soft_verifier": path}
+    assert pythons == {path: "python"}
+
+
 def test_open_instruct_finds_the_verifier_among_subclasses(
     adapters: FaultProxy, install: Install
 ) -> None:
