@@ -126,8 +126,34 @@ def test_async_grpo_scores_by_the_same_numbers(runs: Path, truth: Truth) -> None
             assert sample["reward"] == pytest.approx(2 * number, abs=1e-6)
 
 
-def test_trls_own_script_finds_both_dotted_paths(runs: Path) -> None:
+def test_a_rank_without_a_score_bends_no_mean(
+    server: ServerProcess, truth: Truth, tmp_path: Path
+) -> None:
+    """Two ranks: each is given its own numbers, and the log's mean is of the one that has any."""
+    launch = ["torch.distributed.run", "--standalone", "--nproc_per_node", 2, PROGRAM]
+    trainer_packages.run("trl", "-m", [*launch, tmp_path, server.url, 0, "ranks"], seconds=300)
+    unknown, known = (told(tmp_path, f"ranks-{rank}") for rank in (0, 1))
+    for left in (unknown, known):
+        assert left["steps"] == 4
+        assert [row["reward"] for row in left["received"]] == truth(left["received"])
+    assert {row["reward"] for row in unknown["received"]} <= {None, FLOOR}
+    seen = 0
+    for step, line in enumerate(one for one in unknown["log"] if "reward" in one):
+        numbers = [row["reward"] for row in known["received"] if row["step"] == step]
+        scored = [number for number in numbers if number != FLOOR]
+        assert ("sv_perturbation_de" in line) is bool(scored)
+        if scored:
+            assert line["sv_perturbation_de"] == pytest.approx(statistics.fmean(scored), abs=1e-5)
+            seen += 1
+    assert seen
+
+
+def test_trls_own_script_finds_both_dotted_paths(runs: Path, truth: Truth) -> None:
     for step in (1, 2, 3):
         rows = table(runs, "script", step)
         assert len(rows) == 96
-        assert [row["reward"] for row in rows] == [row["reward_async"] for row in rows]
+        task = {"type": "perturbation.de", "gene": "CALR", "cell_line": "k562"}
+        for row in rows:
+            row["task"] = {**task, "perturbation": row["prompt"].split()[1]}
+        assert [row["reward"] for row in rows] == truth(rows)
+        assert [row["reward_async"] for row in rows] == truth(rows)

@@ -67,11 +67,11 @@ class Noted:
         if self.before is not None:
             self.before(step)
         found = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
+        first = self.accelerator.process_index * len(inputs)
+        own = found[first : first + len(inputs), 0].tolist()
         self.received += [
             {"step": step, "task": row["task"], "completion": said, "reward": number}
-            for row, said, number in zip(
-                inputs, completions, map(_none_for_nan, found[:, 0].tolist()), strict=True
-            )
+            for row, said, number in zip(inputs, completions, map(_none_for_nan, own), strict=True)
         ]
         return found
 
@@ -191,6 +191,21 @@ class Runs:
             for sample in samples
         ]
         (self.folder / "async_grpo.json").write_text(json.dumps(found))
+
+    def ranks(self) -> None:
+        """Under torchrun: the first of two ranks is asked only what nobody knows."""
+        rows = trl_policy.questions(unknown=True)
+        rows = rows.select([len(rows) - 1, 0])
+        rank = int(os.environ["RANK"])
+        settings = {**SETTINGS, "num_generations": 32, "max_steps": 4}
+        arguments = GRPOConfig(
+            output_dir=str(self.folder / "ranks"),
+            scale_rewards="none",
+            shuffle_dataset=False,
+            per_device_train_batch_size=32,
+            **settings,
+        )
+        self._train(f"ranks-{rank}", NotedGRPO, arguments, self._blocking("ranks"), rows)
 
     def script(self) -> None:
         """What ``trl grpo --reward_funcs …`` runs, by its own parser and loader."""
