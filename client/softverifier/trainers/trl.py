@@ -22,6 +22,9 @@ last one.
 
 TRL looks for ``async def``; ``reward_async`` is one, ``RewardFunction`` blocks. AsyncGRPO pickles
 reward functions for its rollout process: all of these can be.
+
+Limits: two profiles in one run are rewards of their own, but share one name in TRL's log, where
+their figures are averaged and the completions table shows the later one.
 """
 
 from __future__ import annotations
