@@ -27,6 +27,8 @@ from verl.utils.import_utils import load_extern_object
 from verl.workers.reward_manager import get_reward_manager_cls
 from verl_batches import configuration, rollouts, tokenizer_in
 
+from softverifier.errors import SoftVerifierError
+
 YES = "<think>It may.</think><answer>yes</answer>"
 NO = "<think>It may.</think><answer>no</answer>"
 SAID = (YES, NO, "", "no idea", YES, NO)
@@ -106,7 +108,7 @@ def raised(call: Any) -> str:
     """The name of what a call raises, with its words."""
     try:
         call()
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
+    except (SoftVerifierError, SystemExit, asyncio.CancelledError) as error:
         return f"{type(error).__name__}: {error}"
     return "nothing"
 

@@ -4,7 +4,8 @@
                            ``x-softverifier-profile``; either goes over a label's own
     ?neutral=X             what a sample earns that has no reward; by default the profile's own
                            (``GET /v1/profiles/NAME``), which adapters give too
-    ?on_missing=refuse     answer such a sample with an error instead
+    ?on_missing=refuse     answer such a sample with an error instead; also the header
+                           ``x-softverifier-on-missing``
     ?deadline_ms=N         longest time for one request, retries included; the server's by default
     ?run=NAME&step=N&split=NAME
                            whose samples they are, for metrics and the audit log; also the headers
@@ -25,10 +26,12 @@ from urllib.parse import parse_qsl
 from service.errors import BadRequest, nearest
 from service.requests import MOST_STEP, NO_CONTEXT, RunContext
 
-IN_HEADERS: Final = ("profile", "run", "step", "split")
-PARAMETERS: Final = (*IN_HEADERS, "neutral", "on_missing", "deadline_ms", "scalar")
+IN_HEADERS: Final = ("profile", "run", "step", "split", "on_missing")
+PARAMETERS: Final = (*IN_HEADERS, "neutral", "deadline_ms", "scalar")
 _PREFIX: Final = b"x-softverifier-"
-_HEADERS: Final = {_PREFIX + name.encode(): i for i, name in enumerate(IN_HEADERS)}
+_HEADERS: Final = {
+    _PREFIX + name.replace("_", "-").encode(): i for i, name in enumerate(IN_HEADERS)
+}
 ON_MISSING: Final = ("neutral", "refuse")
 
 
