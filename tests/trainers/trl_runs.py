@@ -141,11 +141,11 @@ class Runs:
         self._train("rloo", NotedRLOO, arguments, reward, rows)
 
     def outage(self) -> None:
-        reward = self._blocking("outage", deadline=60)
+        reward = self._blocking("outage", deadline=300)
         self._grpo("outage", reward, trl_policy.questions(), before=self._wait, **FEW)
 
     def long_outage(self) -> None:
-        reward = self._awaited("long_outage", deadline=2.5)
+        reward = self._awaited("long_outage", deadline=4)
         self._grpo(
             "long_outage",
             reward,
