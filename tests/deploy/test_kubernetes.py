@@ -5,18 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import jsonschema
 import kubernetes_validate
 import pytest
-import yaml
 
 from overlays import (
-    KUBERNETES,
     OVERLAYS,
     Manifest,
     containers,
@@ -28,8 +24,7 @@ from overlays import (
     rendered,
     workloads,
 )
-from reachability import Pod, reaches, selects
-from servers import ServerProcess, get, post
+from reachability import selects
 from service import settings
 
 VERSIONS = ("1.29.0", kubernetes_validate.latest_version())
@@ -252,100 +247,3 @@ def test_models_are_verified_before_they_are_served(overlay: str) -> None:
             assert one["args"][:2] == ["models", "verify"]
             assert one["image"] == spec["containers"][0]["image"]
             assert one["volumeMounts"] == spec["containers"][0]["volumeMounts"]
-
-
-def pods_of(manifests: list[Manifest]) -> dict[str, Pod]:
-    """Our pods by workload, and others of a cluster."""
-    found = {one["metadata"]["name"]: Pod(labels(one), ports=ports(one))
-             for one in workloads(manifests)}  # fmt: skip
-    return found | {
-        "client": Pod({"soft-verifier/client": "true"}, "training"),
-        "stranger": Pod({"app": "other"}, "training"),
-        "neighbour": Pod({"app": "other"}),
-        "prometheus": Pod({"app": "prometheus"}, "monitoring"),
-        "dns": Pod({"k8s-app": "kube-dns"}, "kube-system"),
-    }
-
-
-WAYS = [
-    ("cpu", "client", "soft-verifier", 8080, True),
-    ("cpu", "client", "soft-verifier", 50051, True),
-    ("cpu", "prometheus", "soft-verifier", 8080, True),
-    ("cpu", "prometheus", "soft-verifier", 50051, False),
-    ("cpu", "stranger", "soft-verifier", 8080, False),
-    ("cpu", "neighbour", "soft-verifier", 8080, False),
-    ("cpu", "soft-verifier", "redis", 6379, True),
-    ("cpu", "soft-verifier", "dns", 53, True),
-    ("cpu", "soft-verifier", "stranger", 443, False),
-    ("cpu", "client", "redis", 6379, False),
-    ("gpu", "soft-verifier", "redis", 6379, True),
-    ("gpu", "redis", "soft-verifier", 8080, False),
-    ("disaggregated", "client", "soft-verifier-front", 8080, True),
-    ("disaggregated", "soft-verifier-front", "soft-verifier-model", 50051, True),
-    ("disaggregated", "soft-verifier-model", "soft-verifier-front", 50051, False),
-    ("disaggregated", "soft-verifier-front", "redis-cluster", 6379, True),
-    ("disaggregated", "redis-cluster", "redis-cluster", 16379, True),
-    ("disaggregated", "redis-cluster-join", "redis-cluster", 6379, True),
-    ("disaggregated", "redis-cluster-join", "dns", 53, True),
-    ("disaggregated", "client", "redis-cluster", 6379, False),
-]
-
-
-@pytest.mark.parametrize(("overlay", "source", "target", "port", "open_"), WAYS,
-                         ids=[f"{o}: {s} to {t}:{p}" for o, s, t, p, _ in WAYS])  # fmt: skip
-def test_the_network_allows_what_is_needed_and_no_more(
-    overlay: str, source: str, target: str, port: int, open_: bool
-) -> None:
-    manifests = rendered(overlay)
-    pods = pods_of(manifests)
-    policies = of_kind(manifests, "NetworkPolicy")
-    assert reaches(policies, pods[source], pods[target], port) is open_
-
-
-def queries() -> Iterator[tuple[str, str]]:
-    """Every PromQL that the manifests hold, with where it stands."""
-    for overlay in OVERLAYS:
-        for one in of_kind(rendered(overlay), "ScaledObject"):
-            for trigger in one["spec"]["triggers"]:
-                yield overlay, trigger["metadata"]["query"]
-    for rule in adapter()["rules"]["custom"]:
-        yield "adapter", rule["seriesQuery"]
-        yield "adapter", rule["metricsQuery"]
-
-
-def adapter() -> Any:
-    """The values for the Prometheus adapter."""
-    return yaml.safe_load((KUBERNETES / "components/hpa/prometheus-adapter.yaml").read_text())
-
-
-def test_autoscalers_ask_for_series_that_there_are(server: ServerProcess) -> None:
-    body = {"model": "slow", "relation": "perturbation.de", "context": "k562",
-            "subjects": ["AARS"], "objects": ["CALR"]}  # fmt: skip
-    assert post(f"{server.url}/v1/predict", json=body).status_code == 200
-    live = set(re.findall(r"^(softverifier_\w+)", get(f"{server.url}/metrics").text, re.MULTILINE))
-    asked = {name for _, query in queries() for name in re.findall(r"softverifier_\w+", query)}
-    assert asked
-    assert asked <= live
-
-
-def test_the_autoscaler_asks_for_what_the_adapter_makes() -> None:
-    made = {rule["name"]["as"] for rule in adapter()["rules"]["custom"]}
-    for overlay in ("cpu", "disaggregated"):
-        for scaler in of_kind(rendered(overlay), "HorizontalPodAutoscaler"):
-            asked = {metric["pods"]["metric"]["name"] for metric in scaler["spec"]["metrics"]
-                     if metric["type"] == "Pods"}  # fmt: skip
-            assert asked == made
-
-
-@overlays
-def test_probes_ask_what_the_server_answers(overlay: str, server: ServerProcess) -> None:
-    manifests = rendered(overlay)
-    for workload in ours(manifests):
-        container = pod(workload)["containers"][0]
-        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            asked = container[probe]["httpGet"]
-            assert asked["port"] in ports(workload)
-            assert get(server.url + asked["path"]).status_code == 200
-    for monitor in of_kind(manifests, "ServiceMonitor"):
-        for endpoint in monitor["spec"]["endpoints"]:
-            assert get(server.url + endpoint["path"]).status_code == 200
