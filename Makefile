@@ -21,6 +21,9 @@ REFERENCES := $(patsubst tests/references/%.txt,build/references/%/.installed,$(
 TORCHLESS := skyrl verifiers verifiers_legacy
 TRAINERS := $(patsubst tests/trainers/%.txt,build/trainers/%/.installed,$(wildcard tests/trainers/*.txt))
 
+ENGINE = $(shell command -v podman || command -v docker)
+IMAGE ?= soft-verifier:latest
+
 .PHONY: install serve test lint bench references trainers protos image stubs-are-current
 .DELETE_ON_ERROR:
 
@@ -85,5 +88,7 @@ protos: $(GENERATED)
 stubs-are-current: $(GENERATED)
 	@for stub in $(GENERATED)/*_pb2.py*; do cmp $$stub $(STUBS)/$$(basename $$stub) || { echo "run make protos and commit the result"; exit 1; }; done
 
+# The CUDA image: make image IMAGE=soft-verifier:cuda TORCH_INDEX=https://download.pytorch.org/whl/cu126
 image:
-	$(shell command -v podman || command -v docker) build -t soft-verifier:$$(sed -n 's/__version__ = "\(.*\)"/\1/p' service/__init__.py) .
+	@test -n "$(ENGINE)" || { echo "make image needs podman or docker"; exit 1; }
+	$(ENGINE) build $(if $(findstring podman,$(ENGINE)),--format docker) -t $(IMAGE) $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) $(ARGS) .
