@@ -100,7 +100,7 @@ def evaluated(folder: Path, more: str, surroundings: Mapping[str, str]) -> dict[
     config.write_text(RUN.format(folder=folder, port=port, more=more))
     environment = {"NO_KEY": "none", "HOME": str(folder), **surroundings}
     arguments = [str(port), config]
-    trainer_packages.run("verifiers", HERE / "verifiers_eval.py", arguments, environment)
+    trainer_packages.run("verifiers", HERE / "verifiers_eval.py", arguments, environment, 300)
     found: dict[str, list[Trace]] = {}
     for line in (folder / "out" / "run" / "traces.jsonl").read_text().splitlines():
         for trace in json.loads(line)["traces"]:

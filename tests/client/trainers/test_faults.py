@@ -100,9 +100,11 @@ def test_what_the_server_refuses_is_said(adapters: FaultProxy, adapter: str) -> 
         return True
 
     adapters.fault = refuse
-    # An exception would become a 0 in the legacy Rubric, so there the process ends.
-    with pytest.raises(SystemExit if "legacy" in adapter else RequestRejected, match="no key"):
-        CALLS[adapter](SAMPLES)
+    # An exception would become a 0 in the legacy Rubric, so there the process ends, at the first of
+    # several awaited calls; a second would leave this process's loop half closed.
+    legacy = "legacy" in adapter
+    with pytest.raises(SystemExit if legacy else RequestRejected, match="no key"):
+        CALLS[adapter](SAMPLES[:1] if legacy else SAMPLES)
 
 
 @pytest.mark.usefixtures("impatient")
