@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import math
 import re
 import time
@@ -122,6 +123,7 @@ def names_of(pipeline: Pipeline, options: Options) -> list[str]:
     return names
 
 
+@functools.cache
 def figure_of(component: str) -> str:
     """A component's name as a key that every logger takes: ``sv_perturbation_de``."""
     return "sv_" + _PLAIN.sub("_", component)
