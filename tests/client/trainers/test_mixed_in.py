@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import gc
 import importlib.util
 import subprocess
 import sys
@@ -173,11 +174,12 @@ def test_open_instruct_finds_the_verifier_among_subclasses(
     from softverifier.trainers.open_instruct import register
 
     register()
+    gc.collect()
     (kind,) = VerifierFunction.__subclasses__()
     made: Any = kind(None)  # type: ignore[call-arg,arg-type]
     assert made.name == "soft_verifier"
     blocking = made([1, 2], YES, Sample().label, "?")
-    awaited = asyncio.run(made.async_call([1, 2], YES, Sample().label, None))
+    awaited = asyncio.run(made.async_call([1, 2], YES, Sample().label, None, rollout_state={}))
     assert blocking == awaited
     assert blocking.score > 0.5
     assert "sv_perturbation_de" in blocking.reasoning
