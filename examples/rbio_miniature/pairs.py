@@ -41,13 +41,14 @@ class Pairs:
     """Shape (genes, width)."""
 
 
-def find(data: Path, line: str, kind: str) -> Path:
-    """``LINE-KIND.csv`` in the folder or below it.
+def find(data: Path, line: str, kind: str, out: Path) -> Path:
+    """``LINE-KIND.csv`` in the folder or below it, what is below ``out`` apart.
 
     Raises:
         ModelFault: it is not there, or there are several.
     """
-    found = sorted(data.rglob(f"{line}-{kind}.csv")) if data.is_dir() else []
+    every = sorted(data.resolve().rglob(f"{line}-{kind}.csv")) if data.is_dir() else []
+    found = [path for path in every if not path.is_relative_to(out.resolve())]
     if len(found) != 1:
         what = f"{len(found)} of them" if found else "nothing of that name"
         raise ModelFault(f"--data {data}: wanted one {line}-{kind}.csv in it, found {what}")
@@ -67,14 +68,14 @@ def held_out(names: set[str], genes: GeneResolver, seed: int) -> set[str]:
     return {name for name in names if genes.canonical(name) in out}
 
 
-def prepare(data: Path, line: str, seed: int, verifiers: Path) -> Pairs:
+def prepare(data: Path, line: str, seed: int, out: Path) -> Pairs:
     """Read, split, and write the tables that the world models may learn from.
 
     Args:
         data: folder with the line's two tables and the graphs.
         line: cell line, by which the tables are called.
         seed: of the split and of the vectors.
-        verifiers: folder for ``LINE-de.csv`` and ``LINE-dir.csv`` without the held-out rows.
+        out: folder for ``LINE-de.csv`` and ``LINE-dir.csv`` without the held-out rows.
 
     Raises:
         ModelFault: a file is missing or malformed.
@@ -82,12 +83,12 @@ def prepare(data: Path, line: str, seed: int, verifiers: Path) -> Pairs:
     graphs = sources.find(data)
     names = graphs.gene_tables[:1]
     genes = GeneResolver.from_files(names) if names else GeneResolver.as_they_are()
-    changes = tables.read([find(data, line, "de")])
+    changes = tables.read([find(data, line, "de", out)])
     away = held_out(set(changes.perturbations), genes, seed)
-    verifiers.mkdir(parents=True, exist_ok=True)
-    _write(verifiers / f"{line}-de.csv", _pairs(changes), away)
-    told = tables.read([find(data, line, "dir")], relation="perturbation.dir")
-    _write(verifiers / f"{line}-dir.csv", _pairs(told), away)
+    out.mkdir(parents=True, exist_ok=True)
+    _write(out / f"{line}-de.csv", _pairs(changes), away)
+    told = tables.read([find(data, line, "dir", out)], relation="perturbation.dir")
+    _write(out / f"{line}-dir.csv", _pairs(told), away)
     return _readable(_pairs(changes), away, genes, graphs, seed)
 
 

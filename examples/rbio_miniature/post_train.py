@@ -5,8 +5,8 @@
 ``WORK/plan.json`` and the tables beside it come from ``run.py``, which starts this in the
 trainer's environment. Lines that begin with ``{"run"`` are events for its progress bars. A run
 writes ``WORK/runs/NAME/``: ``history.jsonl`` (step, mean reward), ``scores.npz`` (p(yes) of
-held-out pairs at steps, and at the end), ``policy.safetensors``, and last ``done.json``; a run is used again where
-that file holds its very settings.
+held-out pairs at steps, and at the end), ``policy.safetensors``, and last ``done.json``; a run is
+used again where that file holds its very settings.
 """
 
 from __future__ import annotations

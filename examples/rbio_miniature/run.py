@@ -15,13 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import numpy as np
 import pairs as rows
@@ -68,6 +69,7 @@ Tell = Callable[[str, int, int], None]
 def main() -> int:
     """The command; a mistake is a line, not a traceback."""
     arguments = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that children are ended, too
     try:
         make(arguments, Console())
     except ModelFault as error:
@@ -101,7 +103,9 @@ def make(arguments: argparse.Namespace, console: Console) -> None:
         raise ModelFault(f"--trainer {arguments.trainer}: no such python; run `make trainers`")
     work: Path = arguments.out / "work"
     work.mkdir(parents=True, exist_ok=True)
-    plan = planned(arguments, rows.digest(rows.find(arguments.data, arguments.line, "de")))
+    plan = planned(
+        arguments, rows.digest(rows.find(arguments.data, arguments.line, "de", arguments.out))
+    )
     refuse_other(work / "plan.json", plan)
     if not finished(work, plan):
         with progress(console) as tell:
@@ -216,16 +220,24 @@ def post_train(python: Path, work: Path, url: str, plan: dict[str, Any], tell: T
             text=True,
             env={**os.environ, **quiet},
         )
-        for line in child.stdout or ():
-            if line.startswith('{"run"'):
-                event = json.loads(line)
-                warm = event["run"] == "warm start"
-                tell(event["run"], event["step"], plan["warm_steps" if warm else "steps"])
-            else:
-                file.write(line)
-        child.wait()
+        try:
+            follow(child, file, plan, tell)
+            child.wait()
+        finally:
+            child.kill()
     if child.returncode:
         raise ModelFault(f"the trainer failed; the end of {log}:\n{log.read_text()[-2000:]}")
+
+
+def follow(child: subprocess.Popen[str], log: TextIO, plan: dict[str, Any], tell: Tell) -> None:
+    """Events move the bars, all else is logged, until the child says no more."""
+    for line in child.stdout or ():
+        if line.startswith('{"run"'):
+            event = json.loads(line)
+            warm = event["run"] == "warm start"
+            tell(event["run"], event["step"], plan["warm_steps" if warm else "steps"])
+        else:
+            log.write(line)
 
 
 def conclude(out: Path, work: Path, console: Console) -> None:
