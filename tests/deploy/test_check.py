@@ -1,4 +1,4 @@
-"""The check of the containers, where none can run: it says so loudly, and is not taken for a pass."""
+"""The check of the containers where none can run: it says so, and does not pass for a success."""
 
 from __future__ import annotations
 
