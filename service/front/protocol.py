@@ -12,12 +12,15 @@ start. See benchmarks/notes.md for what it gains.
 from __future__ import annotations
 
 from http import HTTPStatus
+from time import perf_counter
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.front.gathering import Gathering
 from service.front.hot import Reply
+from service.telemetry.correlation import REQUEST_ID, TRACEPARENT, id_of, parent_of
+from service.telemetry.reporting import SILENT, Reporting
 
 _HEAD: Final = {
     status.value: (
@@ -34,11 +37,19 @@ class HotProtocol(HttpToolsProtocol):
 
     Args:
         gathering: what answers.
+        reports: where requests are told of; one that is traced goes uvicorn's way.
         arguments: what uvicorn passes on.
     """
 
-    def __init__(self, *arguments: Any, gathering: Gathering, **named: Any):
+    def __init__(
+        self, *arguments: Any, gathering: Gathering, reports: Reporting = SILENT, **named: Any
+    ):
         super().__init__(*arguments, **named)
+        self._reports = reports
+        self._request_id: bytes | None = None
+        self._parent: bytes | None = None
+        self._asked = ""
+        self._began = 0.0
         self._gathering = gathering
         self._hot = gathering.hot
         self._submitted = False
@@ -51,8 +62,9 @@ class HotProtocol(HttpToolsProtocol):
         if self._submitted:  # pipelined: answers go out in the order of the requests
             self._gathering.flush()
         route = self.url.decode("latin-1")
-        if route in self._hot and self._is_plain():
-            self._route = route
+        if route in self._hot and self._is_plain() and not self._is_traced():
+            self._route = self._asked = route
+            self._began = perf_counter()
             self._body.clear()
         else:
             super().on_headers_complete()
@@ -66,13 +78,25 @@ class HotProtocol(HttpToolsProtocol):
             return False
         if self.expect_100_continue or self.parser.get_http_version() != "1.1":
             return False
-        length = None
+        length = self._request_id = self._parent = None
         for name, value in self.headers:
             if name == b"content-length":
                 length = int(value)
+            elif name == REQUEST_ID:
+                self._request_id = value
+            elif name == TRACEPARENT:
+                self._parent = value
             elif name in (b"content-encoding", b"transfer-encoding", b"upgrade"):
                 return False
         return length is not None and length <= pipeline.limits.max_body_bytes
+
+    def _is_traced(self) -> bool:
+        """Decide it once: chance would decide otherwise the next time."""
+        if self._reports.tracing is None:
+            return False
+        traced: bool = self._reports.wants(parent_of(self._parent))
+        self.scope["state"]["traced"] = traced
+        return traced
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of the body."""
@@ -109,13 +133,22 @@ class HotProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         last = last or self._last
-        parts = [_HEAD[reply.status], b"%d\r\n" % len(reply.payload)]
+        request_id = id_of(self._request_id)
+        parts = [
+            _HEAD[reply.status],
+            b"%d\r\nx-request-id: %s\r\n" % (len(reply.payload), request_id),
+        ]
         if reply.retry_after is not None:
             parts.append(b"retry-after: %d\r\n" % reply.retry_after)
         if last:
             parts.append(_CLOSE)
         parts += (b"\r\n", reply.payload)
         self.transport.write(b"".join(parts))
+        access = self._reports.access
+        if reply.status >= 400 or access.everything:
+            parent, seconds = parent_of(self._parent), perf_counter() - self._began
+            trace_id = parent.trace_id if parent else ""
+            access.http("POST", self._asked, reply.status, seconds, request_id, trace_id)
         if last:
             self.transport.close()
         self.on_response_complete()
@@ -124,6 +157,19 @@ class HotProtocol(HttpToolsProtocol):
     def unanswered(self) -> bool:
         """A request has begun to arrive and has no answer yet."""
         return self._route is not None or self._submitted
+
+    def send_400_response(self, msg: str) -> None:
+        """End the connection over bytes that are no HTTP, behind what was asked before them.
+
+        Requests that came whole have their answers first, so that none is taken for the other.
+        """
+        if self._submitted:
+            self._gathering.flush()
+        newest = self.pipeline[0][0] if self.pipeline else self.cycle
+        if newest is None or newest.response_complete or newest.more_body:
+            super().send_400_response(msg)
+        else:
+            newest.keep_alive = False
 
     def shutdown(self) -> None:
         """Drain: a request that has begun to arrive is answered before the connection ends."""
