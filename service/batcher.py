@@ -103,6 +103,11 @@ class Hosted:
             quick = best * 1000 < self._settings.inline_below_ms
             self.inline = self.spec.local and self.spec.steady and quick
 
+    def know_cost(self, cost_s: float) -> None:
+        """What a query costs, where what we ask remembers the examples and cannot show it."""
+        self.cost_s = max(self.cost_s, cost_s)
+        self._batch_s = max(self._batch_s, cost_s * WARM_UP_QUERIES)
+
     def _buckets(self) -> Iterator[int]:
         """Sizes of batches that a GPU must have seen before the first request.
 
@@ -142,6 +147,11 @@ class Hosted:
     def busy(self) -> bool:
         """A batch is on the model's thread."""
         return self._running
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits and nothing is computed."""
+        return not self._flights and not self._running
 
     @property
     def depth(self) -> int:

@@ -7,11 +7,12 @@ share a pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
-from service.rewards.core import Reason, Result
+from service.requests import BadItem, RunContext
+from service.rewards.core import Item, Reason, Result
 from service.series import Exposition, Series
+from service.shelf import Shelf
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 STAGES: Final = ("parse", "extract", "lookup", "model", "work", "compose", "respond")
@@ -33,10 +34,10 @@ class Metrics:
     Args:
         max_runs: distinct ``context.run`` values kept as a label; later ones become ``other``, so
             that a client cannot grow the server's memory.
-        shared: folder that sibling workers share; None for a single process.
+        shelf: where sibling workers find the numbers; None for a single process.
     """
 
-    def __init__(self, max_runs: int = 64, shared: Path | None = None):
+    def __init__(self, max_runs: int = 64, shelf: Shelf | None = None):
         self._max_runs = max_runs
         self._runs: set[str] = set()
         self._requests = Series(
@@ -132,7 +133,16 @@ class Metrics:
         )
         self._watchers: list[Callable[[Metrics], None]] = []
         every = [one for one in vars(self).values() if isinstance(one, Series)]
-        self._exposition = Exposition(every, shared)
+        self._exposition = Exposition(every, shelf)
+        self._of_models = (
+            self._batch,
+            self._model,
+            self._wait,
+            self._depth,
+            self._faults,
+            self._gpu,
+            self._reserved,
+        )
 
     def watch(self, watcher: Callable[[Metrics], None] | None) -> None:
         """Have a gauge set whenever the series are looked at; None changes nothing."""
@@ -141,16 +151,11 @@ class Metrics:
 
     def expose(self) -> bytes:
         """All series in Prometheus' text format."""
-        self._look()
+        self.look()
         return self._exposition.text()
 
-    def save(self) -> None:
-        """Leave our numbers for sibling workers."""
-        if self._exposition.shared:
-            self._look()
-            self._exposition.save()
-
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Set the gauges that are read off, not counted: a worker does so for its siblings."""
         for watcher in self._watchers:
             watcher(self)
 
@@ -253,3 +258,35 @@ class Metrics:
     def redis(self, event: str) -> None:
         """Count a Redis event: failure, opened, closed, dropped_write."""
         self._redis.add((event,))
+
+
+def splits_of(items: Sequence[Item | BadItem], context: RunContext) -> str | list[str]:
+    """The split of all items, or of each where one states its own."""
+    own = [None if isinstance(item, BadItem) else item.split for item in items]
+    if not any(own):
+        return context.split
+    return [split or context.split for split in own]
+
+
+class HostMetrics(Metrics):
+    """Those of a model host, whose siblings see only what concerns models, as ``NAME@host``.
+
+    What workers ask of it they count themselves: requests are not to be counted twice.
+    """
+
+    def __init__(self, shelf: Shelf):
+        super().__init__()
+        for series in self._of_models:
+            series.shelf = shelf
+
+    def model_call(self, model: str, queries: int, seconds: float) -> None:  # noqa: D102
+        super().model_call(f"{model}@host", queries, seconds)
+
+    def queue_wait(self, model: str, seconds: float) -> None:  # noqa: D102
+        super().queue_wait(f"{model}@host", seconds)
+
+    def queue_depth(self, model: str, depth: int) -> None:  # noqa: D102
+        super().queue_depth(f"{model}@host", depth)
+
+    def model_fault(self, model: str, kind: str) -> None:  # noqa: D102
+        super().model_fault(f"{model}@host", kind)
