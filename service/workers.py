@@ -11,6 +11,7 @@ anew (``rollout``). What a child counted stays counted when it dies.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import selectors
 import signal
@@ -97,6 +98,8 @@ class Supervisor:
         attended = sys.stdin is not None and sys.stdin.isatty()
         with tempfile.TemporaryDirectory(prefix="soft-verifier-") as folder, self._heeding():
             self._folder = Path(folder)
+            gc.collect()
+            gc.freeze()  # children share these pages, which collecting would copy
             while not self._ending(attended):
                 self._tend()
                 self._listen()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import msgspec
@@ -57,4 +58,5 @@ def readiness(pipeline: Pipeline) -> dict[str, Any]:
     if processes:
         body["processes"] = [msgspec.to_builtins(one) for one in processes]
         body["down"] = down
+        body["answered_by"] = os.getpid()
     return body
