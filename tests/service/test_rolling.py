@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 from collections.abc import Iterator
@@ -39,38 +40,58 @@ WAYS = {
 }
 
 
-class Rolled(NamedTuple):
-    """A server on the first of two versions."""
+class Rolled:
+    """A server, and the versions of its model: each test rolls on to one that is new."""
 
-    server: ServerProcess
-    old: tuple[str, dict[tuple[str, str], float]]
-    new: tuple[str, dict[tuple[str, str], float]]
+    def __init__(self, folder: Path, workers: int, run: str, grace: float = 60):
+        self._made = itertools.count()
+        self._folder = folder
+        self.now = self._version()
+        point(folder / "tiny", self.now.folder)
+        text = SETTINGS.format(run=run, grace=grace)
+        self.server = ServerProcess(folder, text, "--workers", str(workers)).start()
+        self.url = self.server.url
 
-    def turn_to(self, which: str) -> None:
-        point(self.server.folder / "tiny", self.server.folder / which)
+    def _version(self) -> Version:
+        number = next(self._made)
+        folder = version(self._folder / f"v{number}", number)
+        return Version(folder, *answers(folder))
+
+    def turn(self) -> Version:
+        """A new version in the model's folder."""
+        made = self._version()
+        point(self._folder / "tiny", made.folder)
+        return made
 
     def reload(self, name: str = "tiny") -> httpx.Response:
-        return post(f"{self.server.url}/v1/models/{name}/reload", timeout=60)
+        """Ask for it to be served."""
+        answer = post(f"{self.url}/v1/models/{name}/reload", timeout=60)
+        if answer.status_code == 200:
+            link = (self._folder / "tiny").resolve()
+            self.now = Version(link, *answers(link))
+        return answer
 
 
-def served(folder: Path, workers: int, run: str, grace: float = 60) -> Rolled:
-    old, new = version(folder / "v1", 0), version(folder / "v2", 1)
-    point(folder / "tiny", folder / "v1")
-    text = SETTINGS.format(run=run, grace=grace)
-    server = ServerProcess(folder, text, "--workers", str(workers))
-    return Rolled(server.start(), answers(old), answers(new))
+class Version(NamedTuple):
+    """One of a model."""
+
+    folder: Path
+    digest: str
+    figures: dict[tuple[str, str], float]
 
 
-@pytest.fixture(params=WAYS.values(), ids=WAYS)
-def rolled(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rolled]:
-    made = served(tmp_path, *request.param)
+@pytest.fixture(scope="module", params=WAYS.values(), ids=WAYS)
+def rolled(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Rolled]:
+    made = Rolled(tmp_path_factory.mktemp("rolled"), *request.param)
     yield made
     made.server.stop()
 
 
-@pytest.fixture
-def single(tmp_path: Path) -> Iterator[Rolled]:
-    made = served(tmp_path, 1, "inline", grace=0.2)
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rolled]:
+    made = Rolled(tmp_path_factory.mktemp("single"), 1, "inline", grace=0.2)
     yield made
     made.server.stop()
 
@@ -143,22 +164,22 @@ def said(route: str, answer: httpx.Response) -> tuple[str, list[float]]:
 
 
 def test_under_load_every_answer_is_the_old_ones_or_the_new_ones(rolled: Rolled) -> None:
-    url = rolled.server.url
-    assert rolled.old[1] != rolled.new[1]
+    url, old = rolled.url, rolled.now
     load = Load(url)
     load.until(60)
-    rolled.turn_to("v2")
+    new = rolled.turn()
+    assert old.figures != new.figures
     told = rolled.reload()
     assert told.json() == {
         "model": "tiny",
         "changed": True,
-        "before": rolled.old[0],
-        "digest": rolled.new[0],
+        "before": old.digest,
+        "digest": new.digest,
     }
     after = [post(f"{url}/v1/predict", json=asked(PAIRS[:3])).json() for _ in range(12)]
-    assert {one["digest"] for one in after} == {rolled.new[0]}
+    assert {one["digest"] for one in after} == {new.digest}
     load.until(60)
-    figures = dict([rolled.old, rolled.new])
+    figures = {one.digest: one.figures for one in (old, new)}
     seen = set()
     for route, pairs, answer in load.end():
         digest, found = said(route, answer)
@@ -167,81 +188,79 @@ def test_under_load_every_answer_is_the_old_ones_or_the_new_ones(rolled: Rolled)
     assert seen == set(figures)
     for _ in range(8):  # whoever answers
         model = get(f"{url}/v1/models/tiny").json()
-        assert model["digest"] == rolled.new[0]
-        assert [one["digest"] for one in model["retiring"]] == [rolled.old[0]]
-        pinned = post(f"{url}/v1/predict", json=asked(PAIRS[:3], f"tiny@{rolled.old[0]}"))
-        assert said("predict", pinned)[1] == [rolled.old[1][pair] for pair in PAIRS[:3]]
+        assert model["digest"] == new.digest
+        assert old.digest in [one["digest"] for one in model["retiring"]]
+        pinned = post(f"{url}/v1/predict", json=asked(PAIRS[:3], f"tiny@{old.digest}"))
+        assert said("predict", pinned)[1] == [old.figures[pair] for pair in PAIRS[:3]]
 
 
 def test_a_version_that_cannot_be_loaded_leaves_the_old_one(rolled: Rolled) -> None:
-    url, folder = rolled.server.url, rolled.server.folder
-    broken = next((folder / "v2").glob("*.safetensors"))
+    url, old, new = rolled.url, rolled.now, rolled.turn()
+    retiring = get(f"{url}/v1/models/tiny").json()["retiring"]
+    broken = next(new.folder.glob("*.safetensors"))
     whole = broken.read_bytes()
     broken.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    rolled.turn_to("v2")
     told = rolled.reload()
     assert told.status_code == 409
-    assert f"{rolled.old[0]} is served on" in told.json()["error"]["message"]
+    assert f"{old.digest} is served on" in told.json()["error"]["message"]
     assert broken.name in told.json()["error"]["message"]
     for _ in range(6):
         answer = post(f"{url}/v1/predict", json=asked(PAIRS[:3]))
-        assert said("predict", answer)[0] == rolled.old[0]
+        assert said("predict", answer)[0] == old.digest
         model = get(f"{url}/v1/models/tiny").json()
-        assert (model["prepared"], model["retiring"]) == ([], [])
+        assert (model["prepared"], model["retiring"]) == ([], retiring)
     broken.write_bytes(whole)
-    assert rolled.reload().json()["digest"] == rolled.new[0]
+    assert rolled.reload().json()["digest"] == new.digest
 
 
 def test_hanging_up_loads_every_model_anew(rolled: Rolled) -> None:
-    rolled.turn_to("v2")
+    new = rolled.turn()
     assert rolled.server.process is not None
     rolled.server.process.send_signal(signal.SIGHUP)
 
     def turned() -> bool:
-        url = f"{rolled.server.url}/v1/models/tiny"
-        return {get(url).json()["digest"] for _ in range(6)} == {rolled.new[0]}
+        url = f"{rolled.url}/v1/models/tiny"
+        return {get(url).json()["digest"] for _ in range(6)} == {new.digest}
 
     wait_until(turned, 20, "the new version is not served")
+    assert rolled.reload().json()["changed"] is False
+
+
+def test_what_has_not_changed_is_not_replaced(rolled: Rolled) -> None:
+    before = get(f"{rolled.url}/v1/models/tiny").json()["retiring"]
+    digest = rolled.now.digest
+    told = rolled.reload().json()
+    assert told == {"model": "tiny", "changed": False, "before": digest, "digest": digest}
+    assert get(f"{rolled.url}/v1/models/tiny").json()["retiring"] == before
+
+
+def test_several_who_ask_at_once_get_the_same(rolled: Rolled) -> None:
+    new = rolled.turn()
+    with ThreadPoolExecutor(4) as pool:
+        told = [one.result() for one in [pool.submit(rolled.reload) for _ in range(4)]]
+    assert [one.status_code for one in told] == [200] * 4
+    assert {one.json()["digest"] for one in told} == {new.digest}
 
 
 def test_a_pin_is_refused_once_the_grace_is_over(single: Rolled) -> None:
-    url, pinned = f"{single.server.url}/v1/predict", f"tiny@{single.old[0]}"
+    url, old = f"{single.url}/v1/predict", single.now
+    pinned = f"tiny@{old.digest}"
     assert post(url, json=asked(PAIRS[:2], pinned)).status_code == 200
-    single.turn_to("v2")
+    new = single.turn()
     assert single.reload().status_code == 200
     wait_until(
         lambda: post(url, json=asked(PAIRS[:2], pinned)).status_code == 409, 10, "never refused"
     )
-    said = post(url, json=asked(PAIRS[:2], pinned)).json()["error"]["message"]
-    assert f"'tiny' is {single.new[0]} here, the request pins {single.old[0]}" in said
-    assert get(f"{single.server.url}/v1/models/tiny").json()["retiring"] == []
+    told = post(url, json=asked(PAIRS[:2], pinned)).json()["error"]["message"]
+    assert f"'tiny' is {new.digest} here, the request pins {old.digest}" in told
+    assert get(f"{single.url}/v1/models/tiny").json()["retiring"] == []
     log = single.server.log
     wait_until(lambda: "a replaced model is gone" in log(), 10, "the old version stays")
     assert post(url, json=asked(PAIRS[:2])).status_code == 200
 
 
-def test_what_has_not_changed_is_not_replaced(rolled: Rolled) -> None:
-    told = rolled.reload().json()
-    assert told == {
-        "model": "tiny",
-        "changed": False,
-        "before": rolled.old[0],
-        "digest": rolled.old[0],
-    }
-    assert get(f"{rolled.server.url}/v1/models/tiny").json()["retiring"] == []
-
-
-def test_two_who_ask_at_once_get_the_same(rolled: Rolled) -> None:
-    rolled.turn_to("v2")
-    with ThreadPoolExecutor(4) as pool:
-        told = [one.result() for one in [pool.submit(rolled.reload) for _ in range(4)]]
-    assert [one.status_code for one in told] == [200] * 4
-    assert {one.json()["digest"] for one in told} == {rolled.new[0]}
-
-
 def test_a_folder_with_another_model_is_refused(single: Rolled) -> None:
-    version(single.server.folder / "other", 2, name="other")
-    single.turn_to("other")
+    point(single.server.folder / "tiny", version(single.server.folder / "other", 2, name="other"))
     told = single.reload()
     assert told.status_code == 409
     assert "holds 'other' now" in told.json()["error"]["message"]
@@ -253,23 +272,23 @@ def test_unknown_models_are_named(single: Rolled) -> None:
     assert "did you mean 'tiny'" in told.json()["error"]["message"]
 
 
-def test_admin_routes_are_off_by_default(own_server: ServerProcess) -> None:
-    own_server.start()
-    told = post(f"{own_server.url}/v1/models/fake/reload")
+def test_admin_routes_are_off_by_default(server: ServerProcess) -> None:
+    told = post(f"{server.url}/v1/models/fake/reload")
     assert told.status_code == 403
     assert "admin.enabled = true" in told.json()["error"]["message"]
 
 
 def test_a_profile_may_pin_a_version_of_its_model(tmp_path: Path) -> None:
-    digest, figures = answers(version(tmp_path / "v1", 0))
-    version(tmp_path / "v2", 1)
-    point(tmp_path / "tiny", tmp_path / "v1")
+    folder = version(tmp_path / "v1", 0)
+    digest, figures = answers(folder)
+    point(tmp_path / "tiny", folder)
     text = SETTINGS.format(run="inline", grace=0.1)
-    server = ServerProcess(tmp_path, text.replace('" = "tiny"', f'" = "tiny@{digest}"')).start()
+    text = text.replace('" = "tiny"', f'" = "tiny@{digest}"')
+    server = ServerProcess(tmp_path, text).start()
     try:
         url = f"{server.url}/v1/score"
         assert said("score", post(url, json=scored(PAIRS[0])))[1] == [figures[PAIRS[0]]]
-        point(tmp_path / "tiny", tmp_path / "v2")
+        point(tmp_path / "tiny", version(tmp_path / "v2", 1))
         assert post(f"{server.url}/v1/models/tiny/reload").status_code == 200
         wait_until(lambda: post(url, json=scored(PAIRS[0])).status_code == 409, 10, "never refused")
     finally:
