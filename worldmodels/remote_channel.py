@@ -85,6 +85,8 @@ def opened(name: str, options: Mapping[str, str]) -> grpc.Channel:
         ("grpc.max_send_message_length", -1),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2000),
+        # One name may stand for many servers (a headless Service): calls go to each in turn.
+        ("grpc.lb_policy_name", "round_robin"),
     ]
     if parts.scheme == "unix":
         # The socket's own pool: after a restart nobody else's back-off is waited for.

@@ -4,7 +4,7 @@
     SOFT_VERIFIER_PROFILE     rbio-mlp, or rbio-mlp@sha256:… to pin it
     SOFT_VERIFIER_TOKEN       sent as a bearer token
     SOFT_VERIFIER_NEUTRAL     the number for a completion without a reward, where a trainer needs
-                              one and no better is known (see ``outcomes``); finite
+                              one (see ``outcomes``); finite; by default the profile's own
     SOFT_VERIFIER_ON_FAILURE  neutral (default) or raise, for trainers that need a number
     SOFT_VERIFIER_DEADLINE    seconds that one call may take, retries included
     SOFT_VERIFIER_RUN         name of the run, for the server's metrics and audit
@@ -46,7 +46,7 @@ class Configuration:
         url: ``http(s)://host:port``.
         profile: the recipe.
         token: bearer token.
-        neutral: reward of a completion that has none; None: the mean of what was seen.
+        neutral: reward of a completion that has none; None: the profile's own.
         on_failure: ``neutral`` or ``raise``.
         deadline: seconds that one call may take, retries included.
         run: name of the run.
