@@ -29,8 +29,10 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def pinned(core: int, command: list[str]) -> list[str]:
-    """The command on one core, where the machine lets us."""
+def pinned(core: int | None, command: list[str]) -> list[str]:
+    """The command on one core, where the machine lets us; None: on any."""
+    if core is None:
+        return command
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if len(cores) < 2 or shutil.which("taskset") is None:
         return command
@@ -38,7 +40,9 @@ def pinned(core: int, command: list[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def running(command: list[str], ready: str, core: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: list[str], ready: str, core: int | None = 0
+) -> Iterator[subprocess.Popen[bytes]]:
     """A child server, from the moment that a URL answers until it is told to stop."""
     child = subprocess.Popen(pinned(core, command), stdout=subprocess.DEVNULL)
     try:
