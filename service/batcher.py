@@ -107,11 +107,6 @@ class Hosted:
         self.cost_s = max(self.cost_s, cost_s)
         self._pace.at_least(cost_s)
 
-    def know_cost(self, cost_s: float) -> None:
-        """What a query costs, where what we ask remembers the examples and cannot show it."""
-        self.cost_s = max(self.cost_s, cost_s)
-        self._batch_s = max(self._batch_s, cost_s * WARM_UP_QUERIES)
-
     def _buckets(self) -> Iterator[int]:
         """Sizes of batches that a GPU must have seen before the first request.
 
