@@ -21,10 +21,10 @@ from service.batcher import WARM_UP_QUERIES, Hosted
 from service.cache import Memory
 from service.control import Held, Ready, framed
 from service.front import rpc
+from service.host_metrics import HostMetrics
 from service.inquiry import Inquiry
 from service.loading import Loader
 from service.membership import Membership
-from service.metrics import HostMetrics
 from service.models import ServedModels
 from service.pipeline import Pipeline
 from service.place import Place

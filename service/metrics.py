@@ -6,12 +6,14 @@ share a pass.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from service.requests import BadItem, RunContext
 from service.rewards.core import Item, Reason, Result
 from service.series import Exposition, Series
+from service.series import Numbers as Numbers
 from service.shelf import Shelf
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -59,6 +61,34 @@ class Metrics:
             ("profile", "run", "split"),
             _REWARDS,
         )
+        self._answers = Series(
+            "counter",
+            "answers",
+            "Answers of scored items; those beyond the first few of a profile by hash (#0 to #15)",
+            ("profile", "run", "answer"),
+        )
+        self._scored = Series(
+            "counter",
+            "component_scored",
+            "Components with a score; kind form judges how it is written, truth what it claims; "
+            "component valid: whether a scored item could be read",
+            ("profile", "run", "component", "kind"),
+        )
+        self._scores = Series(
+            "counter",
+            "component_score_sum",
+            "Sum of those scores",
+            ("profile", "run", "component", "kind"),
+        )
+        self._pairs = Series(
+            "counter",
+            "group_pairs",
+            "Completions compared with the one before in their group, of one group in sixteen",
+            ("profile", "run"),
+        )
+        self._repeats = Series(
+            "counter", "group_repeats", "Those that nearly repeat it", ("profile", "run")
+        )
         self._batch = Series(
             "histogram", "batch_queries", "Queries in one call of a model", ("model",), _BATCHES
         )
@@ -82,6 +112,15 @@ class Metrics:
         )
         self._redis = Series(
             "counter", "redis_events", "Failures, breaker changes, dropped writes", ("event",)
+        )
+        self._redis_down = Series(
+            "gauge", "redis_down", "Processes that go without Redis now, where one is configured"
+        )
+        self._started = Series(
+            "gauge",
+            "start_time_seconds",
+            "When the youngest process began, in seconds since 1970",
+            of_machine=True,
         )
         self._faults = Series(
             "counter", "model_faults", "Failed calls of a model", ("model", "kind")
@@ -134,15 +173,10 @@ class Metrics:
         self._watchers: list[Callable[[Metrics], None]] = []
         every = [one for one in vars(self).values() if isinstance(one, Series)]
         self._exposition = Exposition(every, shelf)
-        self._of_models = (
-            self._batch,
-            self._model,
-            self._wait,
-            self._depth,
-            self._faults,
-            self._gpu,
-            self._reserved,
-        )
+        self._started.set((), time.time())
+        self.of_models = (self._batch, self._model, self._wait, self._depth, self._faults)
+        """What a model host shows of itself, beside its GPU."""
+        self.of_gpus = (self._gpu, self._reserved)
 
     def watch(self, watcher: Callable[[Metrics], None] | None) -> None:
         """Have a gauge set whenever the series are looked at; None changes nothing."""
@@ -174,7 +208,7 @@ class Metrics:
 
         ``split`` is that of all items, or has one for each.
         """
-        label = self._run(run)
+        label = self.run_label(run)
         one = split if isinstance(split, str) else ""
         labels = (profile, label, one if one in _SPLITS else "other")
         items, observe = self._items, self._reward.observe
@@ -185,12 +219,29 @@ class Metrics:
                     labels = (profile, label, split[i] if split[i] in _SPLITS else "other")
                 observe(labels, result.reward)
 
-    def _run(self, run: str) -> str:
+    def run_label(self, run: str) -> str:
+        """The run as a label: itself, or ``other`` where there are too many."""
         if run and run not in self._runs:
             if len(self._runs) >= self._max_runs:
                 return "other"
             self._runs.add(run)
         return run
+
+    def answer_counter(self, profile: str, run: str, answer: str) -> Numbers:
+        """Where answers of one kind are counted; the caller adds to its first number."""
+        return self._answers.child(profile, run, answer)
+
+    def component_counters(
+        self, profile: str, run: str, component: str, kind: str
+    ) -> tuple[Numbers, Numbers]:
+        """Where scores of a component are counted, and where they are summed."""
+        labels = (profile, run, component, kind)
+        return self._scored.child(*labels), self._scores.child(*labels)
+
+    def repeats(self, profile: str, run: str, pairs: int, repeats: int) -> None:
+        """Count completions compared within their group, and those that repeat another."""
+        self._pairs.add((profile, run), pairs)
+        self._repeats.add((profile, run), repeats)
 
     def model_call(self, model: str, queries: int, seconds: float) -> None:
         """Observe one call of a model: its batch size and its time."""
@@ -255,6 +306,10 @@ class Metrics:
         """Count a canary that began to drift."""
         self._drifted.add((profile,))
 
+    def redis_down(self, *, down: bool) -> None:
+        """Set whether this process goes without Redis."""
+        self._redis_down.set((), float(down))
+
     def redis(self, event: str) -> None:
         """Count a Redis event: failure, opened, closed, dropped_write."""
         self._redis.add((event,))
@@ -266,27 +321,3 @@ def splits_of(items: Sequence[Item | BadItem], context: RunContext) -> str | lis
     if not any(own):
         return context.split
     return [split or context.split for split in own]
-
-
-class HostMetrics(Metrics):
-    """Those of a model host, whose siblings see only what concerns models, as ``NAME@host``.
-
-    What workers ask of it they count themselves: requests are not to be counted twice.
-    """
-
-    def __init__(self, shelf: Shelf):
-        super().__init__()
-        for series in self._of_models:
-            series.shelf = shelf
-
-    def model_call(self, model: str, queries: int, seconds: float) -> None:  # noqa: D102
-        super().model_call(f"{model}@host", queries, seconds)
-
-    def queue_wait(self, model: str, seconds: float) -> None:  # noqa: D102
-        super().queue_wait(f"{model}@host", seconds)
-
-    def queue_depth(self, model: str, depth: int) -> None:  # noqa: D102
-        super().queue_depth(f"{model}@host", depth)
-
-    def model_fault(self, model: str, kind: str) -> None:  # noqa: D102
-        super().model_fault(f"{model}@host", kind)

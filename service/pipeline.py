@@ -28,6 +28,7 @@ from service.rewards.core import Answer, Finding, Item, Query, Reason, Result, W
 from service.rewards.profiles import NO_FINDINGS, Profile, pinned
 from service.rolling import Roller
 from service.settings import Limits
+from service.trends import Trends
 from service.workshop import Workshop
 from worldmodels.core import Queries, Verdicts
 
@@ -60,13 +61,12 @@ class Pipeline:
         self.limits = limits
         self.audit = audit
         self.canaries = canaries
-        self.roller: Roller | None = None
-        """What replaces models; None where nothing does."""
+        self.roller: Roller | None = None  # what replaces models; None where nothing does
         self.admin = False  # whether routes that change the server are answered
-        self.standing: Callable[[], Sequence[Process]] = tuple
-        """How the processes of this server are; none where it is one."""
+        self.standing: Callable[[], Sequence[Process]] = tuple  # of this server; none if single
         self.drained = asyncio.Event()
         self._inquiry = inquiry
+        self._trends = Trends(inquiry.metrics)
         self._available: dict[str, Profile] = {}
         self._waits: dict[str, bool] = {}
 
@@ -246,6 +246,7 @@ class Pipeline:
         self._refuse_all_late(results, bool(verdicts or found))
         metrics.stage("compose", perf_counter() - decided)
         metrics.results(profile.name, context.run, splits, results)
+        self._trends.note(profile, context.run, items, results)
         if self.audit is not None:
             self.audit.record(profile, context, items, results, request_id, sizes)
         return profile, results
@@ -334,15 +335,12 @@ class Pipeline:
             verdicts = hosted.ask_now(queries)
             self.metrics.stage("model", perf_counter() - started)
             return hosted, verdicts
-        asked = {
-            Query(model, queries.relation, *row): None
-            for row in zip(queries.subjects, queries.objects, queries.contexts, strict=True)
-        }
-        found = await self._inquiry.verdicts([tuple(asked)], deadline)
-        rows = [
-            found[Query(model, queries.relation, *row)]
+        asked = [
+            Query(model, queries.relation, *row)
             for row in zip(queries.subjects, queries.objects, queries.contexts, strict=True)
         ]
+        found = await self._inquiry.verdicts([tuple(asked)], deadline)
+        rows = [found[query] for query in asked]
         if any(row.reason is Reason.DEADLINE for row in rows):
             raise DeadlineExceeded(
                 f"model {model!r} did not answer all {len(rows)} rows within the deadline; allow "
