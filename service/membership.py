@@ -59,6 +59,8 @@ class Membership(asyncio.Protocol):
         self._reader: Reader[FromParent] = Reader(FromParent)
         self._transport: asyncio.Transport | None = None
         self._standing: Sequence[Process] = ()
+        self.informed = asyncio.Event()
+        """The parent has told how all are."""
         self._names: dict[int, str] = {}
         self._asks = itertools.count()
         self._asked: dict[int, asyncio.Future[Outcome]] = {}
@@ -105,6 +107,7 @@ class Membership(asyncio.Protocol):
         for message in self._reader.feed(data):
             if isinstance(message, Standing):
                 self._standing = message.processes
+                self.informed.set()
             elif isinstance(message, Told):
                 answer = self._asked.get(message.ask)
                 if answer is not None and not answer.done():
@@ -119,6 +122,7 @@ class Membership(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         """The parent is gone: nobody would replace us, or tell us to end."""
+        self.informed.set()
         self._orphaned()
 
     async def _prepare(self, message: Prepare) -> None:

@@ -216,6 +216,10 @@ async def _serve(
         loop.add_signal_handler(number, stop.set)
     membership = None if place is None else Membership(place, service.rolling, stop.set)
     service.pipeline.roller = membership or service.rolling
+    if membership is not None:
+        await membership.join()
+        await membership.informed.wait()
+        service.pipeline.standing = membership.standing
     serving = asyncio.create_task(http.serve(sockets=[http_socket]), name="http")
     while not http.started and not serving.done():
         await asyncio.sleep(0.01)
@@ -226,8 +230,6 @@ async def _serve(
         hangups = Hangups(service.rolling, stop.set)
         loop.add_signal_handler(signal.SIGHUP, hangups.heard)
     else:
-        await membership.join()
-        service.pipeline.standing = membership.standing
         tasks.append(asyncio.create_task(_look(service.pipeline.metrics)))
         membership.tell(Ready({one.name: one.spec.digest for one in service.pipeline.models}))
     banner(service, http_socket.getsockname()[1], grpc_port)

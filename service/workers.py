@@ -198,8 +198,7 @@ class Supervisor:
         """Let the workers know how everybody is."""
         standing = Standing([one.process for one in self._all if not one.finished])
         for worker in self._workers:
-            if worker.ready:
-                worker.say(standing)
+            worker.say(standing)
 
     def _held(self) -> tuple[Held, ...]:
         return tuple(one for host in self._hosts for one in host.held.values())

@@ -152,7 +152,7 @@ class Load:
 
 def said(route: str, answer: httpx.Response) -> tuple[str, list[float]]:
     """The digest that an answer names, and its figures."""
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == 200, f"{answer.text} after {answer.elapsed}"
     body = answer.json()
     if route == "predict":
         return body["digest"], body["p"]
