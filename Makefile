@@ -69,6 +69,7 @@ bench: install
 	$(BIN)/python benchmarks/rewards.py
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/grpc_floor.py
+	$(BIN)/python benchmarks/workers.py
 	$(BIN)/python benchmarks/hostile.py
 	$(BIN)/python benchmarks/compat.py
 

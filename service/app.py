@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import msgspec
 import structlog
 
-from service import canaries, cards, device_memory
+from service import canaries, device_memory
 from service.audit import Audit
-from service.batcher import Hosted
 from service.cache import Memory, RedisTier
 from service.canaries import Canary, Watched
 from service.canary_watch import Watch
+from service.control import Held
 from service.errors import StartupFault, nearest
 from service.inquiry import Inquiry
+from service.loading import Loader
+from service.loading import gene_resolver as gene_resolver
+from service.loading import may_use_gpu as may_use_gpu
+from service.loading import open_model as open_model
+from service.loading import prepare as prepare
 from service.metrics import Metrics
 from service.models import ServedModels
 from service.pipeline import Pipeline
@@ -33,10 +35,12 @@ from service.requests import BadItem
 from service.rewards.core import Item, Result, Work
 from service.rewards.library import Knowledge, Library
 from service.rewards.profiles import Profile, ProfileFault, load_profiles
-from service.settings import Canaries, Model, Settings
+from service.rolling import Rolling
+from service.settings import Canaries, Settings
+from service.shelf import Shelf
 from service.workshop import Workshop
-from worldmodels import checkpoints, devices, ontology_files, ontology_genes, registry
-from worldmodels.core import ModelFault, WorldModel
+from worldmodels import ontology_files, ontology_genes
+from worldmodels.core import ModelFault
 from worldmodels.genes import GeneResolver
 
 log = structlog.get_logger(__name__)
@@ -49,6 +53,8 @@ class Service:
     settings: Settings
     pipeline: Pipeline
     redis: RedisTier | None
+    rolling: Rolling
+    """Replaces models."""
     watch: Watch | None = None
     """Asks the canaries."""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -86,8 +92,9 @@ class Service:
         """Stop model threads and the processes of the workshop, finish writes, the log's last."""
         for task in self.tasks:
             task.cancel()
+        await self.rolling.stop()
         await self.pipeline.workshop.stop()
-        for model in self.pipeline.models:
+        for model in self.pipeline.models.all:
             await model.stop()
         if self.redis is not None:
             await self.redis.close()
@@ -105,7 +112,8 @@ def build(
     settings: Settings,
     report: Callable[[str], None] = lambda _: None,
     *,
-    shared: Path | None = None,
+    shelf: Shelf | None = None,
+    held: Sequence[Held] = (),
     audited: bool = False,
 ) -> Service:
     """Load everything that the settings name. Blocking; call it before a loop runs.
@@ -113,7 +121,8 @@ def build(
     Args:
         settings: validated settings.
         report: called with one line per step.
-        shared: folder for the metrics of sibling workers.
+        shelf: where sibling workers find our metrics.
+        held: models that a model host has.
         audited: keep the audit log that the settings name. For what answers requests; whoever
             scores in process keeps the rewards anyway.
 
@@ -121,10 +130,12 @@ def build(
         StartupFault: a gene table, ontology, model, profile or setting is at fault; says what to
         do.
     """
-    metrics = Metrics(settings.telemetry.max_runs, shared)
+    metrics = Metrics(settings.telemetry.max_runs, shelf)
     try:
         genes = gene_resolver(settings)
-        models = ServedModels(list(_hosted(settings, genes, metrics, report)))
+        loader = Loader(settings, genes, metrics, report)
+        loaded = list(loader.every(held))
+        models = ServedModels([hosted for _, hosted in loaded])
         library = Library(genes, knowledge(settings, report, genes))
         profiles = load_profiles(settings.profiles.folder, library)
     except (ModelFault, ProfileFault) as fault:
@@ -156,14 +167,17 @@ def build(
     watched = Watched(settings.canaries.every_min * 60.0, refuses) if kept else None
     audit = Audit(settings.audit, metrics) if audited and settings.audit.path else None
     pipeline = made(inquiry, audit, watched)
+    pipeline.admin = settings.admin.enabled
+    named = {hosted.name: entry for entry, hosted in loaded}
+    rolling = Rolling(models, named, loader.one, settings.rolling.grace_s, pipeline.settle)
     if watched is None:
-        return Service(settings, pipeline, redis)
+        return Service(settings, pipeline, redis, rolling)
     aside = Metrics()  # canaries are no items of anyone's
     asked = Inquiry(models, Memory(0), None, aside, redis_always=False)
     served = Inquiry(models, memory, redis, aside, redis_always=always)
     places = {"model": made(asked, None, None), "cache": made(served, None, None)}
     watch = Watch(kept, places, watched, metrics, settings.canaries.tolerance)
-    return Service(settings, pipeline, redis, watch)
+    return Service(settings, pipeline, redis, rolling, watch)
 
 
 def _canaries(settings: Canaries, profiles: Mapping[str, Profile]) -> list[Canary]:
@@ -174,12 +188,6 @@ def _canaries(settings: Canaries, profiles: Mapping[str, Profile]) -> list[Canar
             raise StartupFault(f"canaries.profiles: no profile {name!r}{nearest(name, profiles)}")
         found.append(Canary(name, dict(profiles[name].example())))
     return found
-
-
-def gene_resolver(settings: Settings) -> GeneResolver:
-    """The resolver over the configured tables, or symbols as they are."""
-    tables = settings.genes.tables
-    return GeneResolver.from_files(tables) if tables else GeneResolver.as_they_are()
 
 
 def knowledge(
@@ -231,88 +239,6 @@ def describe_knowledge(known: Knowledge) -> str:
     if known.annotations is None:
         return f"{terms}, no annotations"
     return f"{terms}, {len(known.annotations.terms_of):,} annotated genes"
-
-
-def _hosted(
-    settings: Settings, genes: GeneResolver, metrics: Metrics, report: Callable[[str], None]
-) -> Iterator[Hosted]:
-    entries = list(settings.models)
-    if settings.starter.enabled:
-        _build_starter(settings.starter.path, genes, report)
-        entries.insert(0, Model(path=settings.starter.path))
-    for entry in entries:
-        started = time.perf_counter()
-        model = open_model(entry, genes, settings.server.device)
-        hosted = Hosted(model, settings.batching, metrics, entry.run)
-        if settings.server.require_card and not entry.allow_uncarded:
-            cards.require(model.spec)
-        hosted.warm()
-        report(
-            f"model {hosted.name} ({model.spec.family}) warm in "
-            f"{time.perf_counter() - started:.1f} s on {model.spec.device}, "
-            f"{hosted.cost_s * 1e6:.2f} µs per query, "
-            f"{cards.described(model.spec)}"
-        )
-        yield hosted
-
-
-def open_model(entry: Model, genes: GeneResolver, device: str = devices.AUTO) -> WorldModel:
-    """The world model of one entry under ``[[models]]``; ``device`` is for one that names none."""
-    named, device = entry.device is not None, entry.device or device
-    memory = None if entry.memory_mb is None else entry.memory_mb << 20
-    if entry.path is not None:
-        return registry.open_folder(
-            entry.path, name=entry.name, device=device, named=named, memory=memory, genes=genes
-        )
-    if entry.family is None:
-        raise StartupFault("models: an entry needs `path` (a trained folder) or `family`")
-    source = registry.Source(
-        family=entry.family,
-        name=entry.name or entry.family,
-        device=device,
-        named=named,
-        memory=memory,
-        options=entry.options,
-    )
-    return registry.load(source, genes)
-
-
-def may_use_gpu(entry: Model, device: str = devices.AUTO) -> bool:
-    """Whether the model of an entry is put on a GPU if it can be; nothing is loaded to know."""
-    family = entry.family
-    if family is None and entry.path is not None:
-        family = checkpoints.read_manifest(entry.path).family
-    return registry.may_use_gpu(family or "", entry.device or device)
-
-
-def prepare(settings: Settings) -> None:
-    """What must be done once before several workers start: the starter model."""
-    if settings.starter.enabled:
-        _build_starter(settings.starter.path, gene_resolver(settings), lambda line: log.info(line))
-
-
-def _build_starter(folder: Path, genes: GeneResolver, report: Callable[[str], None]) -> None:
-    """Build the starter model once, and anew if it is damaged or of another version.
-
-    In a child: scanpy's import costs memory that the server need not carry.
-    """
-    command = [sys.executable, "-W", "ignore", "-m", "worldmodels.expression.starter", str(folder)]
-    if (folder / "manifest.toml").exists():
-        try:
-            registry.open_folder(folder, genes=genes)
-        except ModelFault as fault:
-            report(f"the starter model does not load ({fault}); building it anew")
-            command.append("--force")
-        else:
-            return
-    report(f"building the starter model in {folder} from scanpy's pbmc68k_reduced (once)")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        tail = "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:])
-        raise StartupFault(
-            f"the starter model could not be built in {folder}: {tail}\n"
-            "Serve without it by setting starter.enabled = false"
-        )
 
 
 def rehearsals_of(profiles: Iterable[Profile]) -> list[Work]:

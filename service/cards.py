@@ -123,7 +123,8 @@ def figure(spec: ModelSpec, name: str) -> Path:
 
 def _path(spec: ModelSpec) -> Path | None:
     """The card's file; None where the model's card is not a file here."""
-    return Path(spec.card) if spec.card and spec.local and not spec.card.startswith("{") else None
+    here = spec.family != "remote"  # one that another process of this server holds is here
+    return Path(spec.card) if spec.card and here and not spec.card.startswith("{") else None
 
 
 def _of_elsewhere(text: str) -> dict[str, Any] | None:

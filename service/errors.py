@@ -4,6 +4,7 @@
     ├── BadRequest               422  INVALID_ARGUMENT     names the field
     │   ├── MalformedBody        400  INVALID_ARGUMENT     not JSON, not UTF-8
     │   └── TooLarge             413  INVALID_ARGUMENT     items or bytes over the limit
+    ├── Forbidden                403  PERMISSION_DENIED    admin routes that are off
     ├── NotFound                 404  NOT_FOUND            profile, model; lists the nearest
     ├── Conflict                 409  FAILED_PRECONDITION  pinned digest differs, model ambiguous
     ├── Overloaded               429  RESOURCE_EXHAUSTED   with Retry-After
@@ -52,6 +53,12 @@ class TooLarge(BadRequest):
     """More items or bytes than the server takes."""
 
     http, code = 413, "too_large"
+
+
+class Forbidden(ServiceError):
+    """Not for this caller, or switched off."""
+
+    http, grpc, code = 403, "PERMISSION_DENIED", "forbidden"
 
 
 class NotFound(ServiceError):

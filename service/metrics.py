@@ -7,12 +7,14 @@ share a pass.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, MutableSequence, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from service.rewards.core import Reason, Result
+from service.requests import BadItem, RunContext
+from service.rewards.core import Item, Reason, Result
 from service.series import Exposition, Series
+from service.series import Numbers as Numbers
+from service.shelf import Shelf
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 STAGES: Final = ("parse", "extract", "lookup", "model", "work", "compose", "respond")
@@ -25,7 +27,6 @@ _SECONDS: Final = (
 )
 _REWARDS: Final = (*(i / 20 for i in range(21)), 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 _BATCHES: Final = tuple(2.0**i for i in range(15))
-Numbers = MutableSequence[float]
 _SPLITS: Final = frozenset({"", "train", "valid", "test", "id", "ood"})
 
 
@@ -35,10 +36,10 @@ class Metrics:
     Args:
         max_runs: distinct ``context.run`` values kept as a label; later ones become ``other``, so
             that a client cannot grow the server's memory.
-        shared: folder that sibling workers share; None for a single process.
+        shelf: where sibling workers find the numbers; None for a single process.
     """
 
-    def __init__(self, max_runs: int = 64, shared: Path | None = None):
+    def __init__(self, max_runs: int = 64, shelf: Shelf | None = None):
         self._max_runs = max_runs
         self._runs: set[str] = set()
         self._requests = Series(
@@ -169,10 +170,13 @@ class Metrics:
             "Memory of a GPU that our models' tensors and their allocator hold",
             ("device",),
         )
-        self._started.set((), time.time())
         self._watchers: list[Callable[[Metrics], None]] = []
         every = [one for one in vars(self).values() if isinstance(one, Series)]
-        self._exposition = Exposition(every, shared)
+        self._exposition = Exposition(every, shelf)
+        self._started.set((), time.time())
+        self.of_models = (self._batch, self._model, self._wait, self._depth, self._faults)
+        """What a model host shows of itself, beside its GPU."""
+        self.of_gpus = (self._gpu, self._reserved)
 
     def watch(self, watcher: Callable[[Metrics], None] | None) -> None:
         """Have a gauge set whenever the series are looked at; None changes nothing."""
@@ -181,16 +185,11 @@ class Metrics:
 
     def expose(self) -> bytes:
         """All series in Prometheus' text format."""
-        self._look()
+        self.look()
         return self._exposition.text()
 
-    def save(self) -> None:
-        """Leave our numbers for sibling workers."""
-        if self._exposition.shared:
-            self._look()
-            self._exposition.save()
-
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Set the gauges that are read off, not counted: a worker does so for its siblings."""
         for watcher in self._watchers:
             watcher(self)
 
@@ -314,3 +313,11 @@ class Metrics:
     def redis(self, event: str) -> None:
         """Count a Redis event: failure, opened, closed, dropped_write."""
         self._redis.add((event,))
+
+
+def splits_of(items: Sequence[Item | BadItem], context: RunContext) -> str | list[str]:
+    """The split of all items, or of each where one states its own."""
+    own = [None if isinstance(item, BadItem) else item.split for item in items]
+    if not any(own):
+        return context.split
+    return [split or context.split for split in own]

@@ -1,4 +1,8 @@
-"""The served models, by name and by what a profile asks for."""
+"""The served models, by name and by what a profile asks for.
+
+``NAME@sha256:…`` pins a version: the one that is served, one that was replaced a while ago and
+still answers, or one that is about to be served.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,8 @@ class ServedModels:
                     f"two models are named {one.name!r}; give one another name under [[models]]"
                 )
             self._by_name[one.name] = one
+        self._beside: dict[Hosted, str] = {}
+        """Versions that are not served but answer: `prepared` or `retiring`."""
         self._routes: dict[tuple[str, str, str], Hosted | None] = {}
 
     def __iter__(self) -> Iterator[Hosted]:
@@ -32,16 +38,64 @@ class ServedModels:
     def __len__(self) -> int:
         return len(self._by_name)
 
+    def versions(self, name: str) -> list[Hosted]:
+        """All versions of a model that answer: the one that is served first."""
+        served = self._by_name.get(name)
+        beside = [one for one in self._beside if one.name == name]
+        return [served, *beside] if served is not None else []
+
+    def beside(self, name: str, state: str) -> list[Hosted]:
+        """Versions of a model that are ``prepared`` to be served, or ``retiring``."""
+        return [one for one, its in self._beside.items() if one.name == name and its == state]
+
+    @property
+    def all(self) -> list[Hosted]:
+        """Every model that runs, those that were replaced and those about to be served too."""
+        return [*self._by_name.values(), *self._beside]
+
+    def stand_by(self, hosted: Hosted) -> None:
+        """Let a version be asked by its digest."""
+        self._beside[hosted] = "prepared"
+        self._routes.clear()
+
+    def let_go(self, hosted: Hosted) -> None:
+        """Ask a version that stood by no more."""
+        del self._beside[hosted]
+        self._routes.clear()
+
+    def switch(self, hosted: Hosted) -> Hosted:
+        """Serve a version that stood by; the one that was served till now, which stands by.
+
+        What is in work goes on with the version that it began with.
+        """
+        before = self._by_name[hosted.name]
+        self._by_name[hosted.name] = hosted
+        del self._beside[hosted]
+        self._beside[before] = "retiring"
+        self._routes.clear()
+        return before
+
     def named(self, name: str) -> Hosted:
-        """The model of that name.
+        """The model of that name, possibly pinned.
 
         Raises:
-            NotFound: there is none; lists the nearest.
+            NotFound: there is none; lists the nearest. Conflict: the pinned version is not served.
         """
         found = self._by_name.get(name)
-        if found is None:
-            raise NotFound(f"unknown model {name!r}{nearest(name, self._by_name)}", field="model")
-        return found
+        if found is not None:
+            return found
+        bare, at, digest = name.partition("@")
+        versions = self.versions(bare)
+        for one in versions if at else ():
+            if one.spec.digest == digest:
+                return one
+        if versions:
+            raise Conflict(
+                f"model {bare!r} is {versions[0].spec.digest} here, the request pins "
+                f"{digest or 'nothing'}; update the pin or ask the server that has it",
+                field="model",
+            )
+        raise NotFound(f"unknown model {bare!r}{nearest(bare, self._by_name)}", field="model")
 
     def offering(self, name: str, relation: str) -> Hosted:
         """The named model, if it offers the relation.
@@ -67,7 +121,10 @@ class ServedModels:
         return [model.spec for model in self.candidates(selector, relation)]
 
     def fitting(self, selector: str) -> list[Hosted]:
-        """Models that fit a selector: a name, ``family:NAME`` or ``*``."""
+        """Models that fit a selector: a name, possibly pinned, ``family:NAME`` or ``*``."""
+        bare, at, digest = selector.partition("@")
+        if at:
+            return [one for one in self.versions(bare) if one.spec.digest == digest][:1]
         family = selector.removeprefix("family:") if selector.startswith("family:") else None
         return [
             model

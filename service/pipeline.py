@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Final
 
@@ -17,14 +17,16 @@ from service.audit import Audit
 from service.batcher import Hosted
 from service.canaries import Watched
 from service.columns import verdicts_of
+from service.control import Process
 from service.errors import Conflict, DeadlineExceeded, NotFound, TooLarge, nearest
 from service.inquiry import Inquiry
-from service.metrics import Metrics
+from service.metrics import Metrics, splits_of
 from service.models import ServedModels
 from service.remarks import unannotated, unfinished, without_opinion
 from service.requests import NO_CONTEXT, BadItem, Priority, RunContext, priority_of, refuse_labels
 from service.rewards.core import Answer, Finding, Item, Query, Reason, Result, Work
 from service.rewards.profiles import NO_FINDINGS, Profile, pinned
+from service.rolling import Roller
 from service.settings import Limits
 from service.trends import Trends
 from service.workshop import Workshop
@@ -41,7 +43,7 @@ class Pipeline:
         inquiry: what asks the served models.
         workshop: what carries out work.
         audit: where what was scored is logged; None: nowhere.
-        canaries: what became of items whose reward must not change; None: there are none.
+        canaries: items whose reward must not change, or None.
     """
 
     def __init__(
@@ -59,6 +61,9 @@ class Pipeline:
         self.limits = limits
         self.audit = audit
         self.canaries = canaries
+        self.roller: Roller | None = None  # what replaces models; None where nothing does
+        self.admin = False  # whether routes that change the server are answered
+        self.standing: Callable[[], Sequence[Process]] = tuple  # of this server; none if single
         self.drained = asyncio.Event()
         self._inquiry = inquiry
         self._trends = Trends(inquiry.metrics)
@@ -81,8 +86,9 @@ class Pipeline:
         return self.drained.is_set()
 
     def settle(self) -> None:
-        """Find out anew what waits: models are warm now, and the Redis trip is measured."""
+        """Find out anew what waits and what is served: models or the Redis trip have changed."""
         self._waits.clear()
+        self._available.clear()
 
     def waits_for(self, profile: str = "", model: str = "") -> bool:
         """Whether a request for a profile, or to a model, may have to wait for anything.
@@ -152,6 +158,8 @@ class Pipeline:
     def _require_models(self, profile: Profile) -> None:
         for selector, relation in profile.selectors:
             if not self.models.candidates(selector, relation):
+                if "@" in selector and self.models.versions(selector.partition("@")[0]):
+                    self.models.named(selector)  # another version than the pinned one: says so
                 served = ", ".join(f"{m.name} ({m.spec.family})" for m in self.models) or "none"
                 raise NotFound(
                     f"profile {profile.name!r} needs a world model ({selector}) for {relation!r}; "
@@ -340,11 +348,3 @@ class Pipeline:
                 retry_after=1.0,
             )
         return hosted, verdicts_of(rows)
-
-
-def splits_of(items: Sequence[Item | BadItem], context: RunContext) -> str | list[str]:
-    """The split of all items, or of each where one states its own."""
-    own = [None if isinstance(item, BadItem) else item.split for item in items]
-    if not any(own):
-        return context.split
-    return [split or context.split for split in own]

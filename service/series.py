@@ -2,9 +2,9 @@
 
 The client library takes a lock per observation, for threads that we do not have: eight of them
 were a tenth of a one-item request. These are dictionaries of plain numbers; the library still
-writes the exposition. With several workers each one keeps a snapshot in a shared folder, and
-whichever is scraped adds them up: sums over all that ever ran for counters and histograms, over
-the living for gauges.
+writes the exposition. With several workers the numbers lie where the siblings can read them
+(``service.shelf``), and whichever is scraped adds them up: sums over all that ever ran for counters
+and histograms, over the living for gauges.
 
 Not thread-safe: a model's thread reports through ``guarded`` only, where a lost increment is the
 worst that can happen.
@@ -12,15 +12,12 @@ worst that can happen.
 
 from __future__ import annotations
 
-import contextlib
 import operator
-import os
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from typing import Literal
 
-import msgspec
+import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -30,8 +27,13 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import generate_latest
 
+from service.shelf import Shelf
+
+log = structlog.get_logger(__name__)
+
 Labels = tuple[str, ...]
 Kind = Literal["counter", "gauge", "histogram"]
+Numbers = MutableSequence[float]
 
 
 class Series:
@@ -63,15 +65,25 @@ class Series:
         self.combine: Callable[[float, float], float] = max if of_machine else operator.add
         self.labels = tuple(labels)
         self.buckets = tuple(buckets)
-        self.children: dict[Labels, list[float]] = {}
+        self.children: dict[Labels, Numbers] = {}
+        self.shelf: Shelf | None = None
+        """Where the numbers lie if siblings are to see them."""
 
-    def child(self, *labels: str) -> list[float]:
+    def child(self, *labels: str) -> Numbers:
         """The numbers of one child, made at first use."""
         numbers = self.children.get(labels)
         if numbers is None:
             width = len(self.buckets) + 2 if self.kind == "histogram" else 1
-            numbers = self.children[labels] = [0.0] * width
+            numbers = self.children[labels] = self._allotted(labels, width)
         return numbers
+
+    def _allotted(self, labels: Labels, width: int) -> Numbers:
+        if self.shelf is not None:
+            try:
+                return self.shelf.allot(self.name, labels, width)
+            except OSError as error:
+                log.error("metrics of this worker are not shared", why=str(error), series=self.name)
+        return [0.0] * width
 
     def add(self, labels: Labels, amount: float = 1.0) -> None:
         """Count."""
@@ -112,78 +124,38 @@ class Series:
         return family
 
 
-class Snapshot(msgspec.Struct):
-    """One worker's numbers: series name → rows of labels and numbers."""
-
-    pid: int
-    series: dict[str, list[tuple[list[str], list[float]]]]
-
-
 class Exposition:
-    """All series of a process, and those of its sibling workers if a folder is shared.
+    """All series of a process, and those of its sibling workers if they share a shelf.
 
     Args:
         series: what to expose.
-        folder: where the workers keep their snapshots; None for a single process.
+        shelf: where the workers keep their numbers; None for a single process.
     """
 
-    def __init__(self, series: Iterable[Series], folder: Path | None = None):
+    def __init__(self, series: Iterable[Series], shelf: Shelf | None = None):
         self._series = {one.name: one for one in series}
-        self._folder = folder
+        self._shelf = shelf
+        for one in self._series.values():
+            one.shelf = shelf
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
-    @property
-    def shared(self) -> bool:
-        """Whether siblings read what ``save`` leaves."""
-        return self._folder is not None
-
     def collect(self) -> Iterator[Metric]:
         """The families, for the client library."""
-        others = list(self._siblings())
-        for name, one in self._series.items():
-            children = {key: list(numbers) for key, numbers in one.children.items()}
-            for snapshot in others:
-                if one.kind == "gauge" and not _alive(snapshot.pid):
-                    continue
-                for labels, numbers in snapshot.series.get(name, ()):
-                    ours = children.setdefault(tuple(labels), [0.0] * len(numbers))
-                    for i, number in enumerate(numbers):
-                        ours[i] = one.combine(ours[i], number)
-            yield one.family(children)
+        found = {
+            name: {key: list(numbers) for key, numbers in one.children.items()}
+            for name, one in self._series.items()
+        }
+        for kept in self._shelf.siblings() if self._shelf is not None else ():
+            one = self._series.get(kept.series)
+            if one is None or (one.kind == "gauge" and not kept.alive):
+                continue
+            ours = found[one.name].setdefault(kept.labels, [0.0] * len(kept.numbers))
+            for i, number in enumerate(kept.numbers):
+                ours[i] = one.combine(ours[i], number)
+        for name, children in found.items():
+            yield self._series[name].family(children)
 
     def text(self) -> bytes:
         """The exposition in Prometheus' text format."""
         return generate_latest(self._registry)
-
-    def save(self) -> None:
-        """Leave our numbers for the siblings. Atomic; does nothing in a single process."""
-        if self._folder is None:
-            return
-        series = {
-            name: [(list(key), numbers) for key, numbers in one.children.items()]
-            for name, one in self._series.items()
-        }
-        target = self._folder / f"{os.getpid()}.json"
-        part = target.with_suffix(".part")
-        part.write_bytes(msgspec.json.encode(Snapshot(os.getpid(), series)))
-        part.replace(target)
-
-    def _siblings(self) -> Iterator[Snapshot]:
-        if self._folder is None:
-            return
-        for path in sorted(self._folder.glob("*.json")):
-            if path.stem == str(os.getpid()):
-                continue
-            with contextlib.suppress(FileNotFoundError):
-                yield msgspec.json.decode(path.read_bytes(), type=Snapshot)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -1,8 +1,9 @@
-"""A service on the network: listen, serve both front ends, drain on SIGTERM.
+"""A service on the network: listen, serve both front ends, drain on SIGTERM, reload on SIGHUP.
 
 The order matters: models are loaded and warm before anything listens, so a connection that is
 accepted can be answered. One drain serves both front ends: stop accepting, finish what is in
-flight, end with 0 if all of it was finished within the grace period.
+flight, end with 0 if all of it was finished within the grace period. One of several workers is
+given its place among them, and a socket that all share.
 """
 
 from __future__ import annotations
@@ -19,28 +20,58 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
 import uvicorn
 
 from service.app import Service, build
+from service.control import Ready
+from service.doorway import Doorway
 from service.errors import StartupFault
 from service.front import rest, rpc
 from service.front.gathering import Gathering
 from service.front.hot import HotRoutes
 from service.front.protocol import HotProtocol
+from service.hangups import Hangups
+from service.membership import Membership
 from service.metrics import Metrics
+from service.place import Place
 from service.settings import Settings
+from service.shelf import Shelf
 
 log = structlog.get_logger(__name__)
 
-METRICS_EVERY_S: Final = 1.0
+LOOK_S: Final = 1.0
+"""Between two looks at what is read off, for siblings that are scraped."""
 
 
 class _HttpServer(uvicorn.Server):
     """uvicorn without its signal handling: one drain serves both front ends."""
+
+    place: Place | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; where siblings listen on the same socket, at the doorway."""
+        place, config = self.place, self.config
+        if place is None:
+            await super().startup(sockets)
+            return
+        await self.lifespan.startup()
+
+        def made() -> asyncio.Protocol:
+            protocol: Any = config.http_protocol_class
+            found: asyncio.Protocol = protocol(
+                config=config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+            return found
+
+        connections = self.server_state.connections
+        doorway = Doorway(place.http, place.seats, place.number, lambda: len(connections))
+        doorway.open(made, config.backlog, config.ssl)
+        servers: list[Any] = [doorway]
+        self.servers = servers
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -63,7 +94,8 @@ def configure_logging(settings: Settings) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # One write a line: several processes share standard error.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
 
@@ -102,38 +134,46 @@ def listen(host: str, port: int, *, shared: bool, what: str) -> socket.socket:
 def run(
     settings: Settings,
     banner: Callable[[Service, int, int], None],
-    *,
-    shared: Path | None = None,
+    place: Place | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; the exit code (0 after a complete drain).
 
     Args:
         settings: validated settings.
         banner: called with the service, the HTTP port and the gRPC port once both answer.
-        shared: folder for the metrics of sibling workers that serve the same ports.
+        place: of one of several workers, whose ports are its parent's.
     """
-    configure_logging(settings)
+    if place is None:
+        configure_logging(settings)
+        http_socket = _bound(settings)
+        service = build(settings, lambda line: log.info(line), audited=True)
+    else:
+        http_socket = place.http
+        shelf = Shelf(place.folder)
+        service = build(
+            settings, lambda line: log.info(line), shelf=shelf, held=place.held, audited=True
+        )
+    _allow_connections(2 * settings.server.backlog)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        code = runner.run(_serve(service, http_socket, banner, place))
+    if any(model.busy for model in service.pipeline.models.all):
+        sys.stdout.flush()
+        os._exit(code)  # a model is stuck on its thread, and leaving would wait for it
+    return code
+
+
+def _bound(settings: Settings) -> socket.socket:
+    """The HTTP socket of a single process, both ports found free."""
     server = settings.server
     if server.http_port and server.http_port == server.grpc_port:
         raise StartupFault(
             f"server.http_port and server.grpc_port are both {server.http_port}; HTTP and gRPC "
             "need a port each"
         )
-    http_socket = listen(
-        settings.server.host, settings.server.http_port, shared=shared is not None, what="http_port"
-    )
+    http_socket = listen(server.host, server.http_port, shared=False, what="http_port")
     # Only to fail early, with a message, where the port is taken: gRPC binds for itself.
-    listen(
-        settings.server.host, settings.server.grpc_port, shared=shared is not None, what="grpc_port"
-    ).close()
-    _allow_connections(2 * settings.server.backlog)
-    service = build(settings, lambda line: log.info(line), shared=shared, audited=True)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        code = runner.run(_serve(service, http_socket, banner, shared=shared is not None))
-    if any(model.busy for model in service.pipeline.models):
-        sys.stdout.flush()
-        os._exit(code)  # a model is stuck on its thread, and leaving would wait for it
-    return code
+    listen(server.host, server.grpc_port, shared=False, what="grpc_port").close()
+    return http_socket
 
 
 def _allow_connections(wanted: int) -> None:
@@ -157,48 +197,54 @@ async def _serve(
     service: Service,
     http_socket: socket.socket,
     banner: Callable[[Service, int, int], None],
-    *,
-    shared: bool,
+    place: Place | None,
 ) -> int:
     settings = service.settings
     await service.start()
     server = settings.server
+    port = server.grpc_port if place is None else place.grpc_port
     grpc_server, grpc_port = await rpc.serve(
         service.pipeline,
-        f"[{server.host}]:{server.grpc_port}"
-        if ":" in server.host
-        else f"{server.host}:{server.grpc_port}",
+        f"[{server.host}]:{port}" if ":" in server.host else f"{server.host}:{port}",
         settings.limits.max_body_bytes,
-        shared=shared,
+        shared=place is not None,
     )
     http = _http_server(service)
+    http.place = place
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    membership = None if place is None else Membership(place, service.rolling, stop.set)
+    service.pipeline.roller = membership or service.rolling
+    if membership is not None:
+        await membership.join()
+        await membership.informed.wait()
+        service.pipeline.standing = membership.standing
     serving = asyncio.create_task(http.serve(sockets=[http_socket]), name="http")
     while not http.started and not serving.done():
         await asyncio.sleep(0.01)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    if shared:  # a worker: its standard input ends when the parent does
-        loop.add_reader(sys.stdin.fileno(), stop.set)
     gc.collect()
     gc.freeze()  # what is alive now stays alive: scanning it again and again costs p99
+    tasks = []
+    if membership is None:
+        hangups = Hangups(service.rolling, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, hangups.heard)
+    else:
+        tasks.append(asyncio.create_task(_look(service.pipeline.metrics)))
+        membership.tell(Ready({one.name: one.spec.digest for one in service.pipeline.models}))
     banner(service, http_socket.getsockname()[1], grpc_port)
-    saving = asyncio.create_task(_save_metrics(service.pipeline.metrics)) if shared else None
     await stop.wait()
-    if shared:
-        loop.remove_reader(sys.stdin.fileno())
-    if saving is not None:
-        saving.cancel()
+    for task in tasks:
+        task.cancel()
     loop.add_signal_handler(signal.SIGINT, lambda: sys.exit(130))  # Ctrl-C once more: at once
     return await _drain(service, http, serving, grpc_server)
 
 
-async def _save_metrics(metrics: Metrics) -> None:
-    """Leave a snapshot for the sibling workers every second."""
+async def _look(metrics: Metrics) -> None:
+    """Gauges that are read off are so here, for whichever sibling is scraped."""
     while True:
-        metrics.save()
-        await asyncio.sleep(METRICS_EVERY_S)
+        metrics.look()
+        await asyncio.sleep(LOOK_S)
 
 
 def _http_server(service: Service) -> _HttpServer:

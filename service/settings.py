@@ -24,6 +24,7 @@ from pydantic_settings import (
 from service.bookkeeping_settings import Audit as Audit
 from service.bookkeeping_settings import Canaries as Canaries
 from service.errors import StartupFault, nearest
+from service.process_settings import Admin, Processes, Rolling
 from service.section import SECTION
 from worldmodels import devices
 
@@ -37,7 +38,6 @@ OTHER_VARIABLES = frozenset(
 )  # fmt: skip
 """Variables with our prefix that are not settings: where the tests look for real data, and what a
 trainer's adapters read, which may stand in the same shell."""
-
 
 Device = Annotated[str, Field(pattern=f"^({devices.NAMES})$")]
 
@@ -58,7 +58,7 @@ class Server(Section):
     grpc_port: int = Field(50051, ge=0, le=65535)
     """gRPC port; 0 takes a free one and prints it."""
     workers: int = Field(1, ge=1, le=256)
-    """Processes that share the ports, each with its own models (weights are memory-mapped)."""
+    """Processes that share the ports; see [processes] for their models."""
     grace_s: float = Field(20.0, gt=0)
     """Seconds that requests in flight get after SIGTERM."""
     backlog: int = Field(4096, ge=16)
@@ -233,6 +233,9 @@ class Settings(BaseSettings):
     telemetry: Telemetry = Telemetry()  # type: ignore[call-arg]
     audit: Audit = Audit()  # type: ignore[call-arg]
     canaries: Canaries = Canaries()  # type: ignore[call-arg]
+    processes: Processes = Processes()
+    rolling: Rolling = Rolling()  # type: ignore[call-arg]
+    admin: Admin = Admin()
 
     @classmethod
     def settings_customise_sources(

@@ -75,7 +75,11 @@ class Waiting:
     def leave(self, flight: Flight) -> bool:
         """Nobody waits for it any more; False if it does not wait itself."""
         lane = self._lanes[flight.priority].get(flight.key.relation)
-        return lane is not None and lane.pop(flight.key, None) is not None
+        # Its key may have been asked for again, the moment that it was answered.
+        if lane is None or lane.get(flight.key) is not flight:
+            return False
+        del lane[flight.key]
+        return True
 
     def take(
         self, most: int, now: float, seconds: Callable[[int], float]

@@ -6,24 +6,27 @@ back is noticed by the digest in every response and refused until this server is
 figures pass through unchanged. Whatever goes wrong on the way is a ``ModelFault`` and never a
 number.
 
+A process of the same server (``Known``) is asked over a Unix socket; there the model is not another
+one but the same elsewhere: it keeps its own specification and digest, which every question pins.
+
 Limits: one remote model per source; no retries here (callers of the service retry), no TLS client
-certificates. Options: ``url`` (grpc://host:port or grpcs://host:port), ``model`` (its name there;
-by default the name here), ``timeout_s`` (10), ``ca_file``.
+certificates. Options: ``url`` (grpc://host:port, grpcs://host:port or unix:PATH), ``model`` (its
+name there; by default the name here), ``timeout_s`` (10), ``ca_file``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from worldmodels import remote_channel
 from worldmodels.core import Floats, ModelFault, ModelSpec, Queries, Status, Verdicts, answered
 from worldmodels.genes import GeneResolver
 from worldmodels.registry import Source
@@ -33,49 +36,58 @@ if TYPE_CHECKING:
 
     from softverifier._pb import worldmodels_pb2 as pb
 
-OPTIONS: Final[Mapping[str, str]] = {
-    "url": "grpc://host:port or grpcs://host:port",
-    "model": "the model's name on that server",
-    "timeout_s": "seconds that one request may take",
-    "ca_file": "PEM file of the authority to trust, for grpcs",
-}
 ROWS_PER_REQUEST: Final = 65_536
 SHOWN: Final = 8
 ON_THE_WAY: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN"})
 PAUSE_S: Final = 1.0
 """After a failure on the way, so long no further request is tried: a caller that halves a failing
 batch to find the culprit must not wait for a timeout each time."""
+HOST_PAUSE_S: Final = 0.05
+"""The same for a process of this server, which is started again at once where it ends."""
 WELL_KNOWN: Final = (
     "AARS1", "ACTB", "ATP5F1B", "B2M", "CALR", "CDK1", "EEF2", "EIF3A", "GAPDH", "HSPA5",
     "HSPA8", "MYC", "NCL", "NPM1", "PCNA", "POLR2A", "PSMA1", "RPL3", "RPL13", "RPS3", "RPS6",
     "SF3B1", "TP53", "TUBA1B",
 )  # fmt: skip
 """Human genes that are expressed in most cells; the other server does not list its vocabulary."""
-_SERVICE: Final = "/softverifier.v1.WorldModels/"
 _KNOWN_STATUS: Final = max(Status)
+
+
+class Known(NamedTuple):
+    """What a process of the same server told of a model that it holds."""
+
+    spec: ModelSpec
+    examples: Queries
+    """At least one row."""
 
 
 class RemoteModel:
     """A model on another server; ``predict`` does network I/O (``spec.local`` is False)."""
 
-    def __init__(self, source: Source) -> None:
-        """Connect and ask what the model is.
+    def __init__(self, source: Source, known: Known | None = None) -> None:
+        """Connect, and ask what the model is unless that is known.
 
         Raises:
             ModelFault: wrong options, no server there, or no such model on it.
         """
-        options = _checked(source)
+        options = remote_channel.checked(source)
         self._name = source.name
         self._url = options["url"]
         self._model = options.get("model", source.name)
-        self._timeout_s = _seconds(source.name, options.get("timeout_s", "10"))
-        self._channel = _open(source.name, options)
+        self._timeout_s = remote_channel.seconds(source.name, options.get("timeout_s", "10"))
+        self._channel = remote_channel.opened(source.name, options)
         self._process = os.getpid()
         self._failure: tuple[float, str] = (float("-inf"), "")
-        self._predict, self._list = _calls(self._channel)
-        remote = self._described()
-        self._digest = remote.digest
-        self.spec = _spec(source.name, self._url, remote)
+        self._predict, self._list = remote_channel.calls(self._channel)
+        self._known = known
+        if known is not None:
+            self._digest = known.spec.digest
+            self._model = f"{known.spec.name}@{self._digest}"
+            self.spec = dataclasses.replace(known.spec, local=False)
+        else:
+            remote = self._described()
+            self._digest = remote.digest
+            self.spec = _spec(source.name, self._url, remote)
 
     def predict(self, queries: Queries) -> Verdicts:
         """Ask the other server.
@@ -109,6 +121,9 @@ class RemoteModel:
         Raises:
             ModelFault: as ``predict``.
         """
+        if self._known is not None:
+            there = self._known.examples
+            return there.take([i % len(there) for i in range(n)])
         relation = self.spec.relations[0]
         context = self.spec.contexts[0] if self.spec.contexts else ""
         pairs = [(a, b) for a in WELL_KNOWN for b in WELL_KNOWN if a != b]
@@ -187,7 +202,7 @@ class RemoteModel:
         import grpc
 
         moment, said = self._failure
-        if time.monotonic() < moment + PAUSE_S:
+        if time.monotonic() < moment + (PAUSE_S if self._known is None else HOST_PAUSE_S):
             raise ModelFault(said)
         try:
             return call(request, timeout=self._timeout_s)
@@ -211,76 +226,6 @@ def _told(error: grpc.RpcError) -> tuple[str, str]:
     if isinstance(error, grpc.Call):
         return error.code().name, error.details() or "no details"
     return "UNKNOWN", str(error)
-
-
-def _checked(source: Source) -> dict[str, str]:
-    options = dict(source.options)
-    for key in options:
-        if key not in OPTIONS:
-            near = difflib.get_close_matches(key, OPTIONS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            raise ModelFault(
-                f"model {source.name!r}: a remote model has no option {key!r}{hint} "
-                f"Known: {', '.join(OPTIONS)}"
-            )
-    parts = urlsplit(options.get("url", ""))
-    try:
-        port = parts.port
-    except ValueError:
-        port = None
-    if parts.scheme not in ("grpc", "grpcs") or not parts.hostname or port is None:
-        raise ModelFault(
-            f"model {source.name!r}: url is {options.get('url')!r}, "
-            "expected grpc://host:port or grpcs://host:port"
-        )
-    return options
-
-
-def _seconds(name: str, value: str) -> float:
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < float("inf"):
-        raise ModelFault(f"model {name!r}: timeout_s is {value!r}, expected seconds above 0")
-    return seconds
-
-
-def _open(name: str, options: Mapping[str, str]) -> grpc.Channel:
-    import grpc
-
-    parts = urlsplit(options["url"])
-    settings = [
-        ("grpc.max_receive_message_length", -1),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 2000),
-        # One name may stand for many servers (a headless Service): calls go to each in turn.
-        ("grpc.lb_policy_name", "round_robin"),
-    ]
-    if parts.scheme == "grpc":
-        return grpc.insecure_channel(parts.netloc, options=settings)
-    try:
-        roots = Path(options["ca_file"]).read_bytes() if "ca_file" in options else None
-    except OSError as error:
-        raise ModelFault(f"model {name!r}: ca_file cannot be read: {error}") from error
-    return grpc.secure_channel(parts.netloc, grpc.ssl_channel_credentials(roots), options=settings)
-
-
-def _calls(channel: grpc.Channel) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    from softverifier._pb import worldmodels_pb2 as pb
-
-    predict = channel.unary_unary(
-        f"{_SERVICE}Predict",
-        request_serializer=pb.PredictRequest.SerializeToString,
-        response_deserializer=pb.PredictResponse.FromString,
-    )
-    listing = channel.unary_unary(
-        f"{_SERVICE}ListModels",
-        request_serializer=pb.ListModelsRequest.SerializeToString,
-        response_deserializer=pb.ListModelsResponse.FromString,
-    )
-    return predict, listing
 
 
 def _request(model: str, queries: Queries, rows: slice) -> pb.PredictRequest:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
-import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from service import __version__, app, serving, settings, workers
+from service import (
+    __version__,
+    app,
+    hosting,
+    offspring,
+    placement,
+    serving,
+    settings,
+    workers,
+)
 from service.batcher import Hosted
 from service.guard import outcomes
+from service.place import Place
+from worldmodels import devices
 
 
 def serve(
@@ -34,8 +42,6 @@ def serve(
         str | None,
         typer.Option(help="auto, cpu, cuda or cuda:N, for models whose entry names none (auto)."),
     ] = None,
-    worker: Annotated[bool, typer.Option("--worker", hidden=True)] = False,
-    metrics_folder: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Serve rewards over HTTP and gRPC until SIGTERM.
 
@@ -57,8 +63,6 @@ def serve(
     loaded = settings.load(config, overrides)
     if model:
         loaded = settings.with_models(loaded, model)
-    if worker and metrics_folder is not None:
-        raise typer.Exit(serving.run(loaded, lambda *_: None, shared=metrics_folder))
     if loaded.server.workers > 1:
         raise typer.Exit(_serve_many(loaded))
     raise typer.Exit(serving.run(loaded, _banner))
@@ -70,10 +74,13 @@ def _serve_many(loaded: settings.Settings) -> int:
     server = loaded.server
     for what, port in (("http_port", server.http_port), ("grpc_port", server.grpc_port)):
         serving.listen(server.host, port, shared=False, what=what).close()
-    http = serving.listen(server.host, server.http_port, shared=True, what="http_port")
+    http = serving.listen(server.host, server.http_port, shared=False, what="http_port")
+    # Bound, and never listened on: it keeps the port ours while workers come and go.
     grpc = serving.listen(server.host, server.grpc_port, shared=True, what="grpc_port")
     ports = (http.getsockname()[1], grpc.getsockname()[1])
-    app.prepare(loaded)
+    if code := offspring.alone(lambda: _prepared(loaded)):
+        return code
+    hosts = placement.plan(loaded, lambda: offspring.alone(lambda: len(devices.gpus())))
     url = f"http://{_reachable(server.host)}:{ports[0]}"
 
     def banner() -> None:
@@ -82,22 +89,28 @@ def _serve_many(loaded: settings.Settings) -> int:
         print(f"  gRPC    {_reachable(server.host)}:{ports[1]}")
         print("\nReady. Ctrl-C ends the server.", flush=True)
 
-    return workers.supervise(
-        workers.worker_command(sys.argv[1:], *ports),
-        server.workers,
-        (http, grpc),
-        server.grace_s,
-        lambda: _answers(f"{url}/readyz"),
-        banner,
-    )
+    def work(place: Place) -> int:
+        return serving.run(loaded, lambda *_: None, place)
+
+    def host(place: Place, plan: placement.HostPlan) -> int:
+        return hosting.Host(loaded, place, plan).run()
+
+    with grpc:
+        return workers.Supervisor(
+            workers=server.workers,
+            hosts=hosts,
+            http=http,
+            grpc_port=ports[1],
+            grace_s=server.grace_s,
+            work=work,
+            host=host,
+            banner=banner,
+        ).run()
 
 
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=1.0) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+def _prepared(loaded: settings.Settings) -> int:
+    app.prepare(loaded)
+    return 0
 
 
 def _reachable(host: str) -> str:

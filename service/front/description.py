@@ -52,8 +52,9 @@ def _object(*required: str, **properties: Any) -> dict[str, Any]:
 _TEXT: Final = {"type": "string"}
 _NUMBER: Final = {"type": "number"}
 _MODEL: Final = _object(
-    "name", "family", "version", "digest", "relations", "contexts", "card", "cost_s", "run"
-)
+    "name", "family", "version", "digest", "relations", "contexts", "card", "cost_s", "run",
+    "prepared", "retiring",
+)  # fmt: skip
 _PROFILE: Final = _object(
     "name", "version", "digest", "description", "task_types", "range", "neutral", "recipe",
     "example", "knowledge", "available", "unavailable_because",
@@ -98,6 +99,10 @@ DESCRIBED: Final[Mapping[str, Described]] = {
     "/": Described(_object("service", "version", "routes")),
     "/v1/models": Described(_object("models", models={"type": "array", "items": _MODEL})),
     "/v1/models/{name}": Described(_MODEL, (errors.NotFound,)),
+    "/v1/models/{name}/reload": Described(
+        _object("model", "changed", "before", "digest", changed={"type": "boolean"}),
+        (errors.Forbidden, errors.NotFound, errors.Conflict, errors.NotReady),
+    ),
     "/v1/models/{name}/card": Described(
         {}, (errors.NotFound, errors.BadRequest), media=(_JSON, "text/markdown")
     ),

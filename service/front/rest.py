@@ -21,12 +21,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service import __version__, cards
 from service.errors import MalformedBody, NotFound, ServiceError, TooLarge, nearest
 from service.front import wire
+from service.front.admin import add_admin
 from service.front.cards import add_cards
 from service.front.compat.routes import CompatRoutes, add_compat
 from service.front.departure import ClientGone, watched, watched_late
 from service.front.description import describe
+from service.front.health import add_health
 from service.front.hot import HotRoutes, Reply, failure
-from service.metrics import CONTENT_TYPE
 from service.pipeline import Pipeline
 from service.rewards.profiles import Profile
 
@@ -135,7 +136,8 @@ def application(pipeline: Pipeline) -> FastAPI:
     _add_catalogue(app, pipeline)
     add_cards(app, pipeline)
     add_compat(app, CompatRoutes(pipeline))
-    _add_health(app, pipeline)
+    add_admin(app, pipeline)
+    add_health(app, pipeline)
     describe(app)
     return app
 
@@ -210,7 +212,16 @@ def describe_model(pipeline: Pipeline, name: str) -> dict[str, Any]:
     spec = asdict(hosted.spec)
     del spec["reliability"]  # thresholds for judges; the card says what they come from
     spec["card"] = cards.summary(hosted.spec)
-    return {**spec, "cost_s": hosted.cost_s, "run": "inline" if hosted.inline else "thread"}
+    elsewhere = not hosted.spec.local and hosted.spec.family != "remote"
+    run = "inline" if hosted.inline else "host" if elsewhere else "thread"
+    beside = {
+        state: [
+            {"digest": one.spec.digest, "version": one.spec.version}
+            for one in pipeline.models.beside(name, state)
+        ]
+        for state in ("prepared", "retiring")
+    }
+    return {**spec, "cost_s": hosted.cost_s, "run": run, **beside}
 
 
 def describe_profile(pipeline: Pipeline, name: str) -> dict[str, Any]:
@@ -247,30 +258,3 @@ def _describe_knowledge(profile: Profile, name: str) -> dict[str, Any]:
         "annotations_digest": said.digest if said else None,
         "genes": len(said.terms_of) if said else 0,
     }
-
-
-def _add_health(app: FastAPI, pipeline: Pipeline) -> None:
-    @app.get(
-        "/healthz", summary="Alive: the loop turns, no model thread is stuck, work can be done"
-    )
-    async def healthz() -> JSONResponse:
-        stalled = [model.name for model in pipeline.models if model.stalled]
-        stalled += ["workshop"] * pipeline.workshop.stalled
-        body = {"status": "stalled" if stalled else "alive", "stalled": stalled}
-        return JSONResponse(body, 503 if stalled else 200)
-
-    @app.get("/readyz", summary="Ready: models are warm and the server is not draining")
-    async def readyz() -> JSONResponse:
-        canaries = pipeline.canaries
-        drifted = canaries is not None and canaries.refuses and canaries.red
-        ready = not pipeline.draining and not drifted
-        names = [model.name for model in pipeline.models]
-        status = "draining" if pipeline.draining else "drifted" if drifted else "ready"
-        body: dict[str, Any] = {"status": status, "models": names}
-        if canaries is not None:
-            body["canaries"] = canaries.detail()
-        return JSONResponse(body, 200 if ready else 503, None if ready else {"Retry-After": "1"})
-
-    @app.get("/metrics", summary="Prometheus exposition")
-    async def metrics() -> Response:
-        return Response(pipeline.metrics.expose(), media_type=CONTENT_TYPE)

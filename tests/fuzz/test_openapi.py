@@ -46,7 +46,8 @@ def schema(url: str) -> Any:
 
 
 def operation(url: str, path: str) -> Any:
-    return schema(url)[path]["GET" if DESCRIBED[path].body is None else "POST"]
+    reads = DESCRIBED[path].body is None and not path.endswith("/reload")
+    return schema(url)[path]["GET" if reads else "POST"]
 
 
 def aimed(case: Any, data: st.DataObject) -> Any:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +17,6 @@ import pytest
 
 from served import SETTINGS
 from servers import RedisProcess, ServerProcess, get, post, wait_until
-from softverifier import RewardClient
 from softverifier._pb import rewards_pb2 as pb
 
 
@@ -153,22 +151,6 @@ def test_redis_that_comes_up_after_the_server_is_used(
     wait_until(cached, 8, "Redis was never taken into use")
 
 
-def test_workers_drain_when_their_parent_is_killed(own_server: ServerProcess) -> None:
-    own_server.command += ["--workers", "2"]
-    own_server.start()
-    workers = children(own_server.pid)
-    os.kill(own_server.pid, signal.SIGKILL)
-    own_server.wait()
-    wait_until(lambda: not any(map(alive, workers)), 10, "workers outlived their parent")
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def test_a_stream_is_told_that_the_server_drains(own_server: ServerProcess) -> None:
     own_server.start()
     item = pb.Item(
@@ -219,47 +201,6 @@ def test_redis_dies_and_comes_back_while_serving(
     assert not cached()
     own_redis.start()
     wait_until(cached, 5, "Redis was not taken up again")
-
-
-def test_a_killed_worker_is_replaced_and_the_others_serve_on(own_server: ServerProcess) -> None:
-    own_server.command += ["--workers", "2"]
-    own_server.start()
-    workers = children(own_server.pid)
-    assert len(workers) == 2
-    with RewardClient(own_server.url, timeout=20) as client:
-        os.kill(workers[0], signal.SIGKILL)
-        for i in range(50):
-            (reward,) = client.score(body("rbio-mlp", f"G{i}")["items"], profile="rbio-mlp")
-            assert reward.status == "ok"
-        wait_until(
-            lambda: (
-                len(living := set(filter(alive, children(own_server.pid)))) == 2
-                and workers[0] not in living
-            ),
-            5,
-            "no new worker was started",
-        )
-    own_server.terminate()
-    assert own_server.wait() == 0
-
-
-def test_workers_are_scraped_as_one(own_server: ServerProcess) -> None:
-    own_server.command += ["--workers", "2"]
-    own_server.start()
-    for i in range(40):  # fresh connections land on either worker
-        assert ask(own_server, "rbio-mlp", f"G{i}") == "ok"
-
-    def total() -> float:
-        line = 'softverifier_items_total{profile="rbio-mlp",reason="OK",status="ok"} '
-        text = get(f"{own_server.url}/metrics").text
-        return sum(float(row[len(line) :]) for row in text.splitlines() if row.startswith(line))
-
-    wait_until(lambda: total() == 40, 5, f"{total()} of 40 items counted")
-
-
-def children(pid: int) -> list[int]:
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in listed.split()]
 
 
 def serve(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -188,3 +188,17 @@ def test_evaluation_of_another_relation_has_its_turn() -> None:
         assert all(f"e{i}" in taken[i] for i in range(TURNS - 1))
 
     in_a_loop(story)
+
+
+def test_a_question_asked_again_as_it_is_answered_keeps_its_place() -> None:
+    def story() -> None:
+        waiting = Waiting()
+        first, again = flight("A"), flight("A")
+        waiting.put(first)
+        assert names(waiting.take(8, 0.0, lambda rows: 0.0)[0]) == ["A"]
+        waiting.put(again)
+        assert not waiting.leave(first)  # who waited for it goes
+        assert len(waiting) == 1
+        assert waiting.leave(again)
+
+    in_a_loop(story)

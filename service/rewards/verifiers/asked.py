@@ -22,6 +22,7 @@ asked first or last by the order of ``evidence``.
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
@@ -263,7 +264,10 @@ class AskedJudge(Judge):
 
 def _check_selector(model: str) -> None:
     """A typing error in a selector would only show as a model that nobody serves."""
-    kind, colon, name = model.partition(":")
+    bare, at, digest = model.partition("@")
+    if at and not re.fullmatch("sha256:[0-9a-f]{64}", digest):
+        raise ProfileFault(f"model: {model!r} pins {digest!r}; expected NAME@sha256:… of 64 digits")
+    kind, colon, name = bare.partition(":")
     wanted = name if colon else kind
     if (colon and kind != "family") or not wanted.strip() or wanted != wanted.strip():
         raise ProfileFault(

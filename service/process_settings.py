@@ -1,0 +1,38 @@
+"""Settings of what runs beside the requests: ``[processes]``, ``[rolling]`` and ``[admin]``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from service.section import SECTION
+
+
+class Processes(BaseModel):
+    """How the processes of a server with several workers share its models."""
+
+    model_config = SECTION
+
+    model_host: Literal["auto", "never"] = "auto"
+    """auto: models that cost more than a hop compute once, in a process of their own for each GPU
+    and one for the CPU, which all workers ask; never: every worker loads every model."""
+
+
+class Rolling(BaseModel):
+    """Models that are replaced while the server runs."""
+
+    model_config = SECTION
+
+    grace_s: float = Field(300.0, ge=0)
+    """Seconds for which a model that was replaced still answers who pins its digest; beyond: 409.
+    It keeps its memory for so long."""
+
+
+class Admin(BaseModel):
+    """Routes that change the server."""
+
+    model_config = SECTION
+
+    enabled: bool = False
+    """Answer POST /v1/models/{name}/reload; 403 otherwise. SIGHUP reloads in any case."""
