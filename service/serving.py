@@ -28,10 +28,13 @@ import uvicorn
 from service.app import Service, build
 from service.errors import StartupFault
 from service.front import rest, rpc
+from service.front.doors import Doors
 from service.front.gathering import Gathering
 from service.front.hot import HotRoutes
 from service.front.protocol import HotProtocol
 from service.metrics import Metrics
+from service.security import exposure, way_in
+from service.security.way_in import WayIn
 from service.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -119,6 +122,7 @@ def run(
             f"server.http_port and server.grpc_port are both {server.http_port}; HTTP and gRPC "
             "need a port each"
         )
+    exposure.check(settings)  # before anything is loaded
     http_socket = listen(
         settings.server.host, settings.server.http_port, shared=shared is not None, what="http_port"
     )
@@ -126,10 +130,11 @@ def run(
     listen(
         settings.server.host, settings.server.grpc_port, shared=shared is not None, what="grpc_port"
     ).close()
-    _allow_connections(2 * settings.server.backlog)
+    _allow_connections(max(2 * settings.server.backlog, settings.connections.max + 1024))
     service = build(settings, lambda line: log.info(line), shared=shared, audited=True)
+    entry = way_in.build(settings, service.pipeline.metrics, log.warning)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        code = runner.run(_serve(service, http_socket, banner, shared=shared is not None))
+        code = runner.run(_serve(service, entry, http_socket, banner, shared=shared is not None))
     if any(model.busy for model in service.pipeline.models):
         sys.stdout.flush()
         os._exit(code)  # a model is stuck on its thread, and leaving would wait for it
@@ -155,6 +160,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _serve(
     service: Service,
+    entry: WayIn,
     http_socket: socket.socket,
     banner: Callable[[Service, int, int], None],
     *,
@@ -170,8 +176,14 @@ async def _serve(
         else f"{server.host}:{server.grpc_port}",
         settings.limits.max_body_bytes,
         shared=shared,
+        gate=entry.gate,
+        certificates=entry.certificates,
+        connections=settings.connections,
     )
-    http = _http_server(service)
+    entry.start()
+    doors = Doors(settings.connections)
+    keeping = asyncio.create_task(doors.keep(), name="doors")
+    http = _http_server(service, entry, doors)
     serving = asyncio.create_task(http.serve(sockets=[http_socket]), name="http")
     while not http.started and not serving.done():
         await asyncio.sleep(0.01)
@@ -191,7 +203,10 @@ async def _serve(
     if saving is not None:
         saving.cancel()
     loop.add_signal_handler(signal.SIGINT, lambda: sys.exit(130))  # Ctrl-C once more: at once
-    return await _drain(service, http, serving, grpc_server)
+    code = await _drain(service, http, serving, grpc_server)
+    keeping.cancel()
+    await entry.stop()
+    return code
 
 
 async def _save_metrics(metrics: Metrics) -> None:
@@ -201,26 +216,29 @@ async def _save_metrics(metrics: Metrics) -> None:
         await asyncio.sleep(METRICS_EVERY_S)
 
 
-def _http_server(service: Service) -> _HttpServer:
+def _http_server(service: Service, entry: WayIn, doors: Doors) -> _HttpServer:
     hot = HotRoutes(service.pipeline)
-    app = rest.Dispatcher(hot, rest.application(service.pipeline))
+    app = rest.Dispatcher(hot, rest.application(service.pipeline), entry.gate)
     settings = service.settings.server
-    return _HttpServer(
-        uvicorn.Config(
-            app,
-            http=partial(HotProtocol, gathering=Gathering(hot)),  # type: ignore[arg-type]
-            proxy_headers=False,
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            date_header=False,
-            backlog=settings.backlog,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=max(1, round(settings.grace_s)),
-        )
+    protocol = partial(HotProtocol, gathering=Gathering(hot), gate=entry.gate, doors=doors)
+    config = uvicorn.Config(
+        app,
+        http=protocol,  # type: ignore[arg-type]
+        proxy_headers=False,
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+        backlog=settings.backlog,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, round(settings.grace_s)),
     )
+    if entry.certificates is not None:
+        config.load()
+        config.ssl = entry.certificates.context()
+    return _HttpServer(config)
 
 
 async def _drain(

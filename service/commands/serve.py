@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import sys
 import urllib.error
 import urllib.request
@@ -14,6 +15,7 @@ import typer
 from service import __version__, app, serving, settings, workers
 from service.batcher import Hosted
 from service.guard import outcomes
+from service.security import exposure
 
 
 def serve(
@@ -34,6 +36,9 @@ def serve(
         str | None,
         typer.Option(help="auto, cpu, cuda or cuda:N, for models whose entry names none (auto)."),
     ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Serve other machines without asking for keys.")
+    ] = False,
     worker: Annotated[bool, typer.Option("--worker", hidden=True)] = False,
     metrics_folder: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -54,6 +59,8 @@ def serve(
         "device": device,
     }
     overrides: dict[str, Any] = {"server": {k: v for k, v in options.items() if v is not None}}
+    if insecure:
+        overrides["security"] = {"insecure": True}
     loaded = settings.load(config, overrides)
     if model:
         loaded = settings.with_models(loaded, model)
@@ -68,13 +75,14 @@ def _serve_many(loaded: settings.Settings) -> int:
     """Hold the ports, let workers serve them."""
     serving.configure_logging(loaded)
     server = loaded.server
+    exposure.check(loaded)  # each worker says what there is to say
     for what, port in (("http_port", server.http_port), ("grpc_port", server.grpc_port)):
         serving.listen(server.host, port, shared=False, what=what).close()
     http = serving.listen(server.host, server.http_port, shared=True, what="http_port")
     grpc = serving.listen(server.host, server.grpc_port, shared=True, what="grpc_port")
     ports = (http.getsockname()[1], grpc.getsockname()[1])
     app.prepare(loaded)
-    url = f"http://{_reachable(server.host)}:{ports[0]}"
+    url = f"{_scheme(loaded)}://{_reachable(server.host)}:{ports[0]}"
 
     def banner() -> None:
         print(f"\nsoft-verifier {__version__}, {server.workers} workers\n")
@@ -94,10 +102,18 @@ def _serve_many(loaded: settings.Settings) -> int:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=1.0) as response:
+        # Ourselves, by an address that our certificate need not name; nothing is sent.
+        ours = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if url.startswith("https") else None
+        if ours is not None:
+            ours.check_hostname, ours.verify_mode = False, ssl.CERT_NONE
+        with urllib.request.urlopen(url, timeout=1.0, context=ours) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
+
+
+def _scheme(loaded: settings.Settings) -> str:
+    return "http" if loaded.security.certificate is None else "https"
 
 
 def _reachable(host: str) -> str:
@@ -107,7 +123,7 @@ def _reachable(host: str) -> str:
 
 def _banner(service: app.Service, http_port: int, grpc_port: int) -> None:
     host = _reachable(service.settings.server.host)
-    url = f"http://{host}:{http_port}"
+    url = f"{_scheme(service.settings)}://{host}:{http_port}"
     pipeline = service.pipeline
     print(f"\nsoft-verifier {__version__}\n")
     print(f"  HTTP    {url}   (docs at {url}/docs)")
@@ -118,9 +134,12 @@ def _banner(service: app.Service, http_port: int, grpc_port: int) -> None:
         contexts = ", ".join(spec.contexts) + ", others pooled" * spec.pools or "any context"
         answers = ", ".join(spec.relations)
         print(f"  model   {spec.name} ({spec.family}): {answers}; {known}; {contexts}")
+    security = service.settings.security
+    key = '-H "authorization: Bearer $KEY" ' if security.keys is not None else ""
+    key += f"--cacert {security.certificate} " if security.certificate is not None else ""
     for profile, request in example_requests(service):
         print(f"\n{profile}, a request that works:\n")
-        print(f"  curl -s {url}/v1/score -H 'content-type: application/json' -d '{request}'")
+        print(f"  curl -s {key}{url}/v1/score -H 'content-type: application/json' -d '{request}'")
     print("\nReady. Ctrl-C ends the server.", flush=True)
 
 

@@ -22,6 +22,7 @@ from service.front import wire
 from service.front.hot import HotRoutes, Reply, Waited, failure, finished
 from service.requests import BadItem, RunContext
 from service.rewards.core import Item
+from service.security.gate import ANYONE, Caller
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +44,7 @@ class _Request(NamedTuple):
     route: str
     body: bytes
     last: bool
+    caller: Caller
 
 
 class _Read(NamedTuple):
@@ -62,11 +64,13 @@ class Gathering:
         self._waiting: list[_Request] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def submit(self, asker: Asker, route: str, body: bytes, last: bool) -> None:
+    def submit(
+        self, asker: Asker, route: str, body: bytes, last: bool, caller: Caller = ANYONE
+    ) -> None:
         """Answer soon. An asker has one request waiting at most: ``flush`` before another."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self.flush)
-        self._waiting.append(_Request(asker, route, body, last))
+        self._waiting.append(_Request(asker, route, body, last, caller))
 
     def flush(self) -> None:
         """Answer all that wait."""
@@ -77,11 +81,12 @@ class Gathering:
             self._together(waiting)
 
     async def _later(self, request: _Request) -> None:
-        request.asker.answer(await self.hot.reply(request.route, request.body), request.last)
+        reply = await self.hot.reply(request.route, request.body, request.caller)
+        request.asker.answer(reply, request.last)
 
     def _alone(self, request: _Request) -> None:
         try:
-            reply = self.hot.reply_now(request.route, request.body)
+            reply = self.hot.reply_now(request.route, request.body, request.caller)
         except Waited:  # Redis came up between the two turns
             task = asyncio.ensure_future(self._later(request))
             self._tasks.add(task)
@@ -101,8 +106,12 @@ class Gathering:
                 profile, items, context, deadline_ms = wire.read_score(
                     request.body, pipeline.limits.max_items
                 )
+                if request.caller is not ANYONE:
+                    finished(request.caller.charge(len(items)))
             except ServiceError as error:
                 self._tell(request, failure(error))
+            except Waited:
+                self._alone(request)
             else:
                 groups.setdefault((profile, context, deadline_ms), []).append(_Read(request, items))
         pipeline.metrics.stage("parse", perf_counter() - started)
@@ -129,7 +138,8 @@ class Gathering:
         except Exception as error:  # noqa: BLE001 - each request meets its own fault alone
             if not isinstance(error, ServiceError | Waited):
                 log.warning("a pass failed; its requests go alone", error=repr(error))
-            for request, _ in group:
+            for request, own in group:
+                request.caller.refund(len(own))  # it is charged again on its way alone
                 self._alone(request)
             return
         started, at = perf_counter(), 0

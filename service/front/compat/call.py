@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl
 
 from service.errors import BadRequest, nearest
 from service.requests import NO_CONTEXT, RunContext
+from service.security.gate import ANYONE, Caller
 
 HEADER: Final = b"x-softverifier-profile"
 PARAMETERS: Final = ("profile", "neutral", "on_missing", "deadline_ms", "run", "split", "scalar")
@@ -37,6 +38,8 @@ class Options(NamedTuple):
     deadline_ms: float | None = None
     context: RunContext = NO_CONTEXT
     scalar: bool = False
+    caller: Caller = ANYONE
+    """Who asks; not of the URL, which has been read before it comes here."""
 
 
 class Call(NamedTuple):
@@ -48,7 +51,12 @@ class Call(NamedTuple):
     """As the client addressed the server: ``host:port``, or ""."""
 
 
-def read_call(query: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> Call:
+def read_call(
+    query: bytes,
+    headers: Sequence[tuple[bytes, bytes]],
+    body: bytes,
+    caller: Caller = ANYONE,
+) -> Call:
     """The request with what its URL and headers say.
 
     Raises:
@@ -60,7 +68,10 @@ def read_call(query: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes)
             named = value
         elif name == b"host":
             host = value
-    return Call(read_options(query, named), body, host.decode("latin-1"))
+    options = read_options(query, named)
+    if caller is not ANYONE:
+        options = options._replace(caller=caller)
+    return Call(options, body, host.decode("latin-1"))
 
 
 @functools.lru_cache(maxsize=1024)
