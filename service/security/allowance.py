@@ -9,11 +9,12 @@ cost no trip. Limits: a Redis that evicts keys (allkeys-*) may forget what was u
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from typing import Any, Final
 
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from service.cache import Breaker, connect, redacted
 from service.metrics import Metrics
@@ -24,6 +25,8 @@ from service.settings import Cache
 log = structlog.get_logger(__name__)
 
 _NAMESPACE: Final = "sv2:limit:"
+_DIGEST: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+"""By which Redis knows a script."""
 
 
 class Allowance:
@@ -141,10 +144,24 @@ class _Counter:
                 answered.set_result(None if answer is None else _read(answer))
 
     async def _run(self, waiting: list[tuple[Key, int, Any]]) -> list[Any]:
+        """One trip; a second one where Redis does not know the script yet."""
+        asked = [(_NAMESPACE + k.id, n, k.rate or 0, k.quota or 0) for k, n, _ in waiting]
+        found = await self._executed("evalsha", _DIGEST, asked)
+        unknown = [i for i, answer in enumerate(found) if isinstance(answer, NoScriptError)]
+        if unknown:
+            again = await self._executed("eval", SCRIPT, [asked[i] for i in unknown])
+            for i, answer in zip(unknown, again, strict=True):
+                found[i] = answer
+        for answer in found:
+            if isinstance(answer, Exception):
+                raise answer
+        return found
+
+    async def _executed(self, command: str, script: str, asked: list[Any]) -> list[Any]:
         pipe = self._client.pipeline() if self._clustered else self._client.pipeline(False)
-        for key, items, _ in waiting:
-            pipe.eval(SCRIPT, 1, _NAMESPACE + key.id, items, key.rate or 0, key.quota or 0)
-        found: list[Any] = await pipe.execute()
+        for words in asked:
+            getattr(pipe, command)(script, 1, *words)
+        found: list[Any] = await pipe.execute(raise_on_error=False)
         return found
 
     async def _probe(self) -> None:

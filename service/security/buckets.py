@@ -1,7 +1,7 @@
 """How much a key may still ask: a bucket of items a second and a count of items a day.
 
 The bucket holds one second's worth (one item at least) and may be overdrawn by one request: who has
-anything left is let in whole, and then waits until the debt is paid. So batches larger than a
+one item left is let in whole, and then waits until the debt is paid. So batches larger than a
 second's worth pass, and the long run keeps to the rate. The day's count is never overdrawn; days
 are UTC's. The same arithmetic stands here, for one process, and in the script that Redis runs, for
 all of them.
@@ -17,6 +17,8 @@ from service.errors import OverLimit, TooLarge
 from service.security.keys import Key
 
 DAY_S: Final = 86_400
+ENOUGH: Final = 1.0 - 1e-6
+"""One item, less what rounding takes."""
 
 
 class Verdict(NamedTuple):
@@ -46,19 +48,20 @@ class Bucket:
         Args:
             key: whose limits hold.
             items: of the request.
-            now: seconds since 1970, UTC. A clock that went back refills nothing.
+            now: seconds since 1970, UTC. A clock that jumps back refills
+                nothing, and blocks nobody.
         """
         rate, quota = key.rate or 0.0, key.quota or 0
         most = max(rate, 1.0)
         if self.level != self.level:
             self.level, self.at = most, now
         self.level = min(most, self.level + max(0.0, now - self.at) * rate)
-        self.at = max(self.at, now)
+        self.at = now
         day = int(now // DAY_S)
-        if day > self.day:
+        if day != self.day:
             self.day, self.used = day, 0
-        if items > 0 and rate and self.level <= 0:
-            return Verdict("rate", (1e-3 - self.level) / rate)
+        if items > 0 and rate and self.level < ENOUGH:
+            return Verdict("rate", (1.0 - self.level) / rate)
         if items > 0 and quota and self.used + items > quota:
             return Verdict("quota", (self.day + 1) * DAY_S - now)
         self.used = max(0, self.used + items)
@@ -76,12 +79,12 @@ local most = math.max(rate, 1)
 local level, at = tonumber(kept[1]) or most, tonumber(kept[2]) or now
 local day, used = tonumber(kept[3]) or 0, tonumber(kept[4]) or 0
 level = math.min(most, level + math.max(0, now - at) * rate)
-at = math.max(at, now)
+at = now
 local today = math.floor(now / 86400)
-if today > day then day, used = today, 0 end
+if today ~= day then day, used = today, 0 end
 local refused, wait = '', 0
-if items > 0 and rate > 0 and level <= 0 then
-  refused, wait = 'rate', (0.001 - level) / rate
+if items > 0 and rate > 0 and level < 0.999999 then
+  refused, wait = 'rate', (1 - level) / rate
 elseif items > 0 and quota > 0 and used + items > quota then
   refused, wait = 'quota', (day + 1) * 86400 - now
 else
