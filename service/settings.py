@@ -35,7 +35,8 @@ DEFAULT_FILE = Path("soft-verifier.toml")
 OTHER_VARIABLES = frozenset(
     f"SOFT_VERIFIER_{name}"
     for name in (
-        "DATA", "URL", "PROFILE", "TOKEN", "NEUTRAL", "ON_FAILURE", "DEADLINE", "RUN", "SPLIT",
+        "DATA", "URL", "PROFILE", "TOKEN", "CA_FILE", "CERT_FILE", "KEY_FILE", "NEUTRAL",
+        "ON_FAILURE", "DEADLINE", "RUN", "SPLIT",
     )
 )  # fmt: skip
 """Variables with our prefix that are not settings: where the tests look for real data, and what a
@@ -319,7 +320,9 @@ def _explain(error: ValidationError, file: Path | None) -> str:
         else:
             device = "pattern" in fault["type"]  # no other key has one
             said = "expected auto, cpu, cuda or cuda:N" if device else fault["msg"]
-            lines.append(f"{key}: {said} (found {fault['input']!r})")
+            secret = "url" in key or isinstance(fault["input"], dict)
+            found = "" if secret else f" (found {fault['input']!r})"
+            lines.append(f"{key}: {said}{found}")
     return f"settings (file {file or DEFAULT_FILE} and {PREFIX}* variables): " + "; ".join(lines)
 
 

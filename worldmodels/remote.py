@@ -6,9 +6,9 @@ back is noticed by the digest in every response and refused until this server is
 figures pass through unchanged. Whatever goes wrong on the way is a ``ModelFault`` and never a
 number.
 
-Limits: one remote model per source; no retries here (callers of the service retry), no TLS client
-certificates. Options: ``url`` (grpc://host:port or grpcs://host:port), ``model`` (its name there;
-by default the name here), ``timeout_s`` (10), ``ca_file``.
+Limits: one remote model per source; no retries here (callers of the service retry); a certificate
+is read once. Options: ``url`` (grpc://host:port or grpcs://host:port), ``model`` (its name there;
+by default the name here), ``timeout_s`` (10), and those of ``remote_access``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import numpy as np
 
+from worldmodels import remote_access
 from worldmodels.core import Floats, ModelFault, ModelSpec, Queries, Status, Verdicts, answered
 from worldmodels.genes import GeneResolver
 from worldmodels.registry import Source
@@ -37,7 +37,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     "url": "grpc://host:port or grpcs://host:port",
     "model": "the model's name on that server",
     "timeout_s": "seconds that one request may take",
-    "ca_file": "PEM file of the authority to trust, for grpcs",
+    **remote_access.OPTIONS,
 }
 ROWS_PER_REQUEST: Final = 65_536
 SHOWN: Final = 8
@@ -66,6 +66,7 @@ class RemoteModel:
         """
         options = _checked(source)
         self._name = source.name
+        self._options = options
         self._url = options["url"]
         self._model = options.get("model", source.name)
         self._timeout_s = _seconds(source.name, options.get("timeout_s", "10"))
@@ -190,7 +191,8 @@ class RemoteModel:
         if time.monotonic() < moment + PAUSE_S:
             raise ModelFault(said)
         try:
-            return call(request, timeout=self._timeout_s)
+            access = remote_access.metadata(self._name, self._options)
+            return call(request, timeout=self._timeout_s, metadata=access)
         except grpc.RpcError as error:
             code, details = _told(error)
             said = f"{self._where()} does not answer: {code}: {details}"
@@ -258,11 +260,8 @@ def _open(name: str, options: Mapping[str, str]) -> grpc.Channel:
     ]
     if parts.scheme == "grpc":
         return grpc.insecure_channel(parts.netloc, options=settings)
-    try:
-        roots = Path(options["ca_file"]).read_bytes() if "ca_file" in options else None
-    except OSError as error:
-        raise ModelFault(f"model {name!r}: ca_file cannot be read: {error}") from error
-    return grpc.secure_channel(parts.netloc, grpc.ssl_channel_credentials(roots), options=settings)
+    access = remote_access.credentials(name, options)
+    return grpc.secure_channel(parts.netloc, access, options=settings)
 
 
 def _calls(channel: grpc.Channel) -> tuple[Callable[..., Any], Callable[..., Any]]:

@@ -63,13 +63,10 @@ class Options:
 
     def _take_key_out(self) -> None:
         """``scheme://KEY@host`` as ``api_key``, so that the URL may be shown."""
-        parts = urlsplit(self.url)
-        if parts.username is None:
-            return
+        bare, key = split_key(self.url)
+        object.__setattr__(self, "url", bare)
         if self.api_key is None:
-            object.__setattr__(self, "api_key", unquote(parts.password or parts.username))
-        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
-        object.__setattr__(self, "url", urlunsplit(bare))
+            object.__setattr__(self, "api_key", key)
 
     @property
     def remote_procedure(self) -> bool:
@@ -113,11 +110,25 @@ def _step(value: object) -> int:
     return value
 
 
+def split_key(url: str) -> tuple[str, str | None]:
+    """``scheme://KEY@host`` as the URL without the key, and the key; None: there is none."""
+    parts = urlsplit(url)
+    if parts.username is None:
+        return url, None
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    return urlunsplit(bare), unquote(parts.password or parts.username)
+
+
+def redacted(url: str) -> str:
+    """The URL without the key that may stand in it, for messages."""
+    return re.sub(r"//.*@", "//***@", url)
+
+
 def _check_url(url: str) -> None:
     if not isinstance(url, str):
         raise UsageError(f"url is {type(url).__name__}, expected a string")
     parts = urlsplit(url)
-    url = re.sub(r"//.*@", "//***@", url)  # a key is not shown
+    url = redacted(url)
     try:
         port = parts.port
     except ValueError as error:

@@ -29,7 +29,7 @@ def admitted(scope: Scope, gate: Gate | None) -> Caller:
             f"{len(scope['headers'])} headers; this server takes {MOST_HEADERS}", field="headers"
         )
     given = None
-    if scope["query_string"]:
+    if scope.get("query_string"):
         scope["query_string"], given = credentials.taken_out(scope["query_string"])
     if gate is None or not gate.bars:
         return ANYONE

@@ -127,9 +127,7 @@ def test_a_stream_ends_with_its_key(
 
     stream = channel.stream_stream("/softverifier.v1.Rewards/ScoreStream")
     codes: set[int] = set()
-    for answer in stream(
-        requests(), metadata=[("authorization", f"Bearer {key}")], timeout=60
-    ):
+    for answer in stream(requests(), metadata=[("authorization", f"Bearer {key}")], timeout=60):
         read = pb.ScoreResponse.FromString(answer)
         codes.add(read.error.code)
         if not revoked:
@@ -144,7 +142,7 @@ def test_compressed_messages_are_refused_unread(
     running: tuple[ServerProcess, dict[str, str], grpc.Channel],
 ) -> None:
     """64 MB of zeros are 64 kB of gzip: what unpacks is bounded before it is unpacked."""
-    server, keys, channel = running
+    _, keys, channel = running
     score = channel.unary_unary("/softverifier.v1.Rewards/Score")
     bomb = pb.ScoreRequest(profile="x" * (7 << 20)).SerializeToString()
     with pytest.raises(grpc.RpcError) as refused:

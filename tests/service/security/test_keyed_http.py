@@ -79,7 +79,9 @@ def test_each_route_asks_for_its_scope(
                 assert f"has no scope '{scope}'" in answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("path", ["/v1/models/fake/reload", "/v1/scores", "/V1/score", "//v1/score"])
+@pytest.mark.parametrize(
+    "path", ["/v1/models/fake/reload", "/v1/scores", "/V1/score", "//v1/score"]
+)
 def test_what_nobody_thought_of_needs_admin(
     running: tuple[ServerProcess, dict[str, str]], path: str
 ) -> None:
