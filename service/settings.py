@@ -320,8 +320,8 @@ def _explain(error: ValidationError, file: Path | None) -> str:
         else:
             device = "pattern" in fault["type"]  # no other key has one
             said = "expected auto, cpu, cuda or cuda:N" if device else fault["msg"]
-            secret = "url" in key or isinstance(fault["input"], dict)
-            found = "" if secret else f" (found {fault['input']!r})"
+            shown = repr(fault["input"])  # a URL may hold a password
+            found = "" if "url" in key or "://" in shown else f" (found {shown})"
             lines.append(f"{key}: {said}{found}")
     return f"settings (file {file or DEFAULT_FILE} and {PREFIX}* variables): " + "; ".join(lines)
 

@@ -102,6 +102,9 @@ class HotProtocol(HttpToolsProtocol):
         self._hot.pipeline.metrics.refused(cause)
         self._refused = True
         self.since = None
+        if self.cycle is not None and self.cycle.response_complete:
+            self.transport.close()  # it has its answer and goes on sending what nobody wanted
+            return
         payload = msgspec.json.encode(ErrorResponse(ErrorBody("refused", message)))
         head = b"%s%d\r\nretry-after: 1\r\n" % (_HEAD[status], len(payload))
         self.transport.write(head + _CLOSE + b"\r\n" + payload)
