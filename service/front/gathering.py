@@ -99,7 +99,7 @@ class Gathering:
         started = perf_counter()
         groups: dict[tuple[str, RunContext, float | None], list[_Read]] = {}
         for request in waiting:
-            if request.route != _SCORE:
+            if request.route != _SCORE or request.caller.waits:  # Redis came up meanwhile
                 self._alone(request)
                 continue
             try:
@@ -107,11 +107,9 @@ class Gathering:
                     request.body, pipeline.limits.max_items
                 )
                 if request.caller is not ANYONE:
-                    finished(request.caller.charge(len(items)))
+                    request.caller.charge_now(len(items))
             except ServiceError as error:
                 self._tell(request, failure(error))
-            except Waited:
-                self._alone(request)
             else:
                 groups.setdefault((profile, context, deadline_ms), []).append(_Read(request, items))
         pipeline.metrics.stage("parse", perf_counter() - started)

@@ -60,6 +60,8 @@ class HotProtocol(HttpToolsProtocol):
         self._doors = doors
         self._caller = ANYONE
         self._certified = False
+        self._admitted: tuple[bytes, bytes, int] | None = None
+        """What ``_caller`` has shown, for which route, to which keys."""
         self._refused = False
         self.address = ""
         self.head: int | None = 0
@@ -157,11 +159,16 @@ class HotProtocol(HttpToolsProtocol):
         return not self._gate.bars or self._admits(authorization)
 
     def _admits(self, authorization: bytes | None) -> bool:
+        """Ask the gate, but not twice for what this very connection has shown before."""
+        shown = (self.url, authorization or b"", self._gate.generation)
+        if shown == self._admitted and not self._caller.expired:
+            return True
         scope = scope_of_route("POST", self.url.decode("latin-1"))
         try:
             self._caller = self._gate.admit(scope, authorization, None, certified=self._certified)
         except ServiceError:
             return False
+        self._admitted = shown
         return True
 
     def on_body(self, body: bytes) -> None:

@@ -53,24 +53,32 @@ class Allowance:
         Raises:
             OverLimit: the key has asked enough for now. TooLarge: it may never ask so much at once.
         """
+        if not key.limited or not self.waits:
+            self.charge_now(key, items)
+            return
+        check_possible(key, items)
+        assert self._redis is not None
+        found = await self._redis.take(key, items)
+        if found is None:
+            self.charge_now(key, items)
+            return
+        bucket = self._buckets.setdefault(key.id, Bucket())
+        verdict, bucket.level, bucket.at, bucket.day, bucket.used = found
+        self._settle(key, items, verdict)
+
+    def charge_now(self, key: Key, items: int) -> None:
+        """The same by what this process knows; raises likewise."""
         if not key.limited:
             self._metrics.key_items(key.name, "admitted", items)
             return
         check_possible(key, items)
-        verdict = await self._taken(key, items)
+        bucket = self._buckets.setdefault(key.id, Bucket())
+        self._settle(key, items, bucket.take(key, items, time.time()))
+
+    def _settle(self, key: Key, items: int, verdict: Verdict) -> None:
         self._metrics.key_items(key.name, verdict.refused or "admitted", items)
         if verdict.refused:
             raise refusal(key, verdict)
-
-    async def _taken(self, key: Key, items: int) -> Verdict:
-        bucket = self._buckets.setdefault(key.id, Bucket())
-        if self.waits:
-            assert self._redis is not None
-            found = await self._redis.take(key, items)
-            if found is not None:
-                verdict, bucket.level, bucket.at, bucket.day, bucket.used = found
-                return verdict
-        return bucket.take(key, items, time.time())
 
     def refund(self, key: Key, items: int) -> None:
         """Give back what was charged for a request that the server then could not answer."""

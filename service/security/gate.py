@@ -71,10 +71,20 @@ class Caller:
         key, allowance = self.key, self._allowance
         return key is not None and allowance is not None and key.limited and allowance.waits
 
+    @property
+    def expired(self) -> bool:
+        """Whether the key's time is over."""
+        return self.key is not None and self.key.expired
+
     async def charge(self, items: int) -> None:
         """Count items against the key's limits; raises as ``Allowance.charge``."""
         if self.key is not None and self._allowance is not None:
             await self._allowance.charge(self.key, items)
+
+    def charge_now(self, items: int) -> None:
+        """The same for a caller that does not wait."""
+        if self.key is not None and self._allowance is not None:
+            self._allowance.charge_now(self.key, items)
 
     def refund(self, items: int) -> None:
         """Give back what was charged for a request that was not answered."""
@@ -94,7 +104,8 @@ class _Payment:
         self._items = items
 
     async def __aenter__(self) -> None:
-        await self._caller.charge(self._items)
+        if self._caller.key is not None:
+            await self._caller.charge(self._items)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
@@ -131,6 +142,8 @@ class Gate:
         self._callers: dict[str, Caller] = {}
         self._certified = certified
         self._open_metrics = open_metrics
+        self.generation = 0
+        """Of the keys: who remembers whom he let in asks again when it has changed."""
 
     @property
     def keyed(self) -> bool:
@@ -144,6 +157,7 @@ class Gate:
 
     def adopt(self, keyring: Keyring) -> None:
         """Ask everybody for one of these keys from now on."""
+        self.generation += 1
         self._keyring = keyring
         self._callers.clear()
 

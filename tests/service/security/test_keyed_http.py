@@ -163,7 +163,7 @@ def test_a_quota_ends_and_says_when_to_come_back(
 def test_a_rate_holds_and_its_retry_after_works(
     running: tuple[ServerProcess, dict[str, str]],
 ) -> None:
-    server, keys = running
+    server, _ = running
     key = add(server.folder, "slower", ["score", "predict"], rate=2.0)
 
     def ask() -> httpx.Response:

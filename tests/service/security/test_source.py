@@ -93,7 +93,8 @@ def test_the_search_finds(line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["torch.load(f, weights_only=True)", "import pickle\nx = pickle.UnpicklingError", "np.load(f)", "np.load(f, allow_pickle=False)",
+    ["torch.load(f, weights_only=True)", "import pickle\nx = pickle.UnpicklingError",
+     "np.load(f)", "np.load(f, allow_pickle=False)",
      "re.compile('x')", "yaml.safe_load(f)", "model.eval()", "subprocess.run(c)"],
 )  # fmt: skip
 def test_the_search_lets_pass(line: str) -> None:
