@@ -16,11 +16,16 @@ GENERATED := build/protos/softverifier/v1
 # do to the environment (older torch, older numpy) is never done.
 REFERENCES := $(patsubst tests/references/%.txt,build/references/%/.installed,$(wildcard tests/references/*.txt))
 
-# Trainers that tests run for real, each in an environment of its own: they pin what we do not.
+# Trainers that tests run for real, each in an environment of its own: they pin what we do not. Each
+# file lists all that is imported and nothing else, so nothing is resolved; torch comes first.
+TORCHLESS := skyrl verifiers verifiers_legacy
 TRAINERS := $(patsubst tests/trainers/%.txt,build/trainers/%/.installed,$(wildcard tests/trainers/*.txt))
 
 # What checks and lists the environment from outside, so that it is not part of what it lists.
 AUDIT_VENV := $(VENV)-audit
+
+ENGINE = $(shell command -v podman || command -v docker)
+IMAGE ?= soft-verifier:latest
 
 .PHONY: install serve test lint bench references trainers protos image stubs-are-current audit sbom
 .DELETE_ON_ERROR:
@@ -50,8 +55,8 @@ trainers: $(TRAINERS)
 build/trainers/%/.installed: tests/trainers/%.txt client/pyproject.toml
 	rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/pip install --quiet --disable-pip-version-check $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $< -e client
+	$(if $(filter $*,$(TORCHLESS)),,$(@D)/bin/pip install --quiet --disable-pip-version-check $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)))
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps -r $< -e client
 	@touch $@
 
 test: install references trainers
@@ -110,5 +115,7 @@ protos: $(GENERATED)
 stubs-are-current: $(GENERATED)
 	@for stub in $(GENERATED)/*_pb2.py*; do cmp $$stub $(STUBS)/$$(basename $$stub) || { echo "run make protos and commit the result"; exit 1; }; done
 
+# The CUDA image: make image IMAGE=soft-verifier:cuda TORCH_INDEX=https://download.pytorch.org/whl/cu126
 image:
-	$(shell command -v podman || command -v docker) build -t soft-verifier:$$(sed -n 's/__version__ = "\(.*\)"/\1/p' service/__init__.py) .
+	@test -n "$(ENGINE)" || { echo "make image needs podman or docker"; exit 1; }
+	$(ENGINE) build $(if $(findstring podman,$(ENGINE)),--format docker) -t $(IMAGE) $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) $(ARGS) .

@@ -5,8 +5,9 @@
 A round opens all connections at the same moment, sends one sample on each, and waits for every
 answer. Latency is from the attempt to connect to the last byte. Every answer is parsed as its
 client would and must be a finite reward: one that is refused, lost or not a number ends the
-benchmark with exit code 1. The first round meets a cold cache. Server (with the starter model) and
-clients share two cores as the system schedules them, as beside a trainer.
+benchmark with exit code 1. The first round meets a cold cache. The server (with the starter model)
+is on one core, the clients are where the system puts them. Latencies grow with whatever else the
+machine does: the load is printed, and the CPU time of both sides, of which less depends on it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import asyncio
 import json
 import math
+import os
 import random
 import resource
 import sys
@@ -142,13 +144,23 @@ def percentile(seconds: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)] * 1000
 
 
-def measure(route: str, port: int, connections: int, rounds: int) -> bool:
+def cpu_s(pid: int) -> float:
+    """CPU time of a process so far; NaN where the system does not say."""
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.exists():
+        return math.nan
+    user, system = stat.read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(route: str, port: int, pid: int, connections: int, rounds: int) -> bool:
     """Print each round of a route; whether every request was answered with a reward."""
     draw, good = random.Random(1), True
     for number in range(1, rounds + 1):
         requests = requests_of(route, connections, port, draw)
-        started = time.perf_counter()
+        started, own, its = time.perf_counter(), time.process_time(), cpu_s(pid)
         seconds, answers, lost = asyncio.run(round_of(port, requests))
+        own, its = time.process_time() - own, cpu_s(pid) - its
         elapsed = time.perf_counter() - started
         refused = sum(reward_in(answer, route) is None for answer in answers)
         good = good and not lost and not refused
@@ -156,7 +168,8 @@ def measure(route: str, port: int, connections: int, rounds: int) -> bool:
             f"{route:<14} round {number}: {len(answers) - refused} rewards, {refused} refused, "
             f"{lost} lost, p50 {percentile(seconds, 0.5):,.0f} ms, "
             f"p99 {percentile(seconds, 0.99):,.0f} ms, worst {max(seconds) * 1000:,.0f} ms, "
-            f"{connections / elapsed:,.0f}/s",
+            f"{connections / elapsed:,.0f}/s; CPU: server {its * 1000:,.0f} ms, clients "
+            f"{own * 1000:,.0f} ms; load {os.getloadavg()[0]:.1f}",
             flush=True,
         )
     return good
@@ -175,11 +188,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         config = Path(name) / "compat.toml"
         config.write_text(f'[starter]\npath = "{name}/starter"\n')
-        with servers.soft_verifier([], "--config", str(config)) as (url, _, _):
+        with servers.soft_verifier([], "--config", str(config)) as (url, _, pid):
             port = int(url.rsplit(":", 1)[1])
             for route in ROUTES:
                 if chosen.route in (None, route):
-                    good = measure(route, port, chosen.connections, chosen.rounds) and good
+                    good = measure(route, port, pid, chosen.connections, chosen.rounds) and good
     sys.exit(0 if good else 1)
 
 

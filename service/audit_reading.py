@@ -1,6 +1,8 @@
 """The lines of audit logs, or of any JSONL: plain, gzip or the Parquet that the server packs.
 
 The form is seen by the content; the pieces that the log set aside are read with it, oldest first.
+``read`` makes records of the lines, of whatever kind the reader needs; those that are none (torn,
+not JSON, a field of another type) are counted and the first three kept.
 Limits: a line is read whole; a damaged file is read as far as it goes, which is said.
 """
 
@@ -9,8 +11,11 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, TypeVar, cast
+
+import msgspec
 
 from service.audit_files import pieces
 from service.errors import StartupFault
@@ -19,6 +24,63 @@ _GZIP: Final = b"\x1f\x8b"
 _PARQUET: Final = b"PAR1"
 _EVERY: Final = 4096
 """Lines between two words of progress."""
+SHOWN: Final = 3
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Reading:
+    """What became of the lines."""
+
+    files: list[str] = field(default_factory=list)
+    lines: int = 0
+    malformed: int = 0
+    examples: list[str] = field(default_factory=list)
+    """The first malformed lines: file, line number and what is wrong."""
+    notes: list[str] = field(default_factory=list)
+
+    def refuse(self, where: str, why: str) -> None:
+        """Count a malformed line."""
+        self.malformed += 1
+        if len(self.examples) < SHOWN:
+            self.examples.append(f"{where}: {why}")
+
+
+def read(
+    files: Sequence[Path],
+    kind: type[T],
+    reading: Reading,
+    advance: Callable[[int], None] = lambda _: None,
+    fault: Callable[[T], str] = lambda _: "",
+) -> Iterator[T]:
+    """All records in order; ``reading`` keeps count.
+
+    Args:
+        files: what to read, pieces first.
+        kind: what a line is decoded as.
+        reading: where lines are counted.
+        advance: told how many bytes of the files have been read since.
+        fault: what is wrong with a record that could be decoded; "" for nothing.
+
+    Raises:
+        StartupFault: a file cannot be opened.
+    """
+    decode = msgspec.json.Decoder(kind).decode
+    for path in files:
+        reading.files.append(str(path))
+        for number, line in lines(path, reading.notes.append, advance):
+            if line.isspace():
+                continue
+            reading.lines += 1
+            try:
+                record = decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                reading.refuse(f"{path}, line {number}", str(error))
+                continue
+            if wrong := fault(record):
+                reading.refuse(f"{path}, line {number}", wrong)
+            else:
+                yield record
 
 
 def files_of(logs: Sequence[Path]) -> list[Path]:

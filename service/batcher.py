@@ -1,10 +1,11 @@
 """One served model: guarded calls, in the event loop or on the model's own thread.
 
 Work-conserving: an idle model starts at once, a busy one collects what arrives meanwhile. Equal
-queries in flight are computed once. Work that expired, or that nobody waits for any more, leaves
-the queue. A request is admitted only if its predicted wait fits its deadline. A failing batch is
-halved to isolate the bad query; wrong lengths and non-finite figures become MODEL_ERROR. A model
-cheaper than a thread switch is called in the loop, where none of this costs anything.
+queries in flight are computed once. Work that would be late, or that nobody waits for any more,
+leaves the queue; what is let in is ``service.admission``'s to say, what is next
+``service.waiting``'s. A failing batch is halved to isolate the bad query; wrong lengths and
+non-finite figures become MODEL_ERROR. A model cheaper than a thread switch is called in the loop,
+where none of this costs anything.
 
 Not covered: several batches of one model at a time. A model that wants parallelism has it inside.
 """
@@ -15,18 +16,20 @@ import asyncio
 import contextlib
 import math
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import structlog
 
+from service.admission import Door
 from service.cache import Key
-from service.errors import Overloaded
 from service.guard import EXPIRED, FAILED, Outcome, guarded, outcomes
 from service.metrics import Metrics
+from service.pace import Pace
+from service.requests import Priority
 from service.settings import Batching
+from service.waiting import Flight, Waiting
 from worldmodels import devices
 from worldmodels.core import Queries, Verdicts, WorldModel
 
@@ -34,20 +37,6 @@ log = structlog.get_logger(__name__)
 
 WARM_UP_QUERIES: Final = 256
 DEAR_S: Final = 0.1
-
-
-class _Flight:
-    """One query on its way, with everyone who waits for it."""
-
-    __slots__ = ("deadline", "enqueued", "future", "key", "query", "waiters")
-
-    def __init__(self, key: Key, query: tuple[str, str, str], now: float, deadline: float):
-        self.key = key
-        self.query = query
-        self.enqueued = now
-        self.deadline = deadline
-        self.waiters = 0
-        self.future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
 
 class Hosted:
@@ -74,11 +63,10 @@ class Hosted:
         self._executor: ThreadPoolExecutor | None = None
         self._runner: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._queues: dict[str, deque[_Flight]] = {}
-        self._flights: dict[Key, _Flight] = {}
-        self._depth = 0
-        self._busy_since: float | None = None
-        self._batch_s = 0.0
+        self._waiting = Waiting()
+        self._flights: dict[Key, Flight] = {}
+        self._pace = Pace()
+        self._door = Door(self.name, settings, self._waiting, self._pace)
         self._running = False
 
     def warm(self) -> None:
@@ -98,10 +86,26 @@ class Hosted:
             if best > DEAR_S:
                 break  # once is enough to know
         self.cost_s = best / max(len(queries), 1)
-        self._batch_s = best
         if self._run_mode == "auto":
             quick = best * 1000 < self._settings.inline_below_ms
             self.inline = self.spec.local and self.spec.steady and quick
+        alone = 0.0 if self.inline else self._seconds_alone(1 if best > DEAR_S else 2)
+        self._pace.begin(min(alone, best), len(queries), best)
+
+    def _seconds_alone(self, times: int) -> float:
+        """What one query takes, the last time that it is asked."""
+        query = self.model.examples(1)
+        took = 0.0
+        for _ in range(times):
+            start = time.perf_counter()
+            guarded(self.model, query, self._metrics)
+            took = time.perf_counter() - start
+        return took
+
+    def know_cost(self, cost_s: float) -> None:
+        """What a query costs, where what we ask remembers the examples and cannot show it."""
+        self.cost_s = max(self.cost_s, cost_s)
+        self._pace.at_least(cost_s)
 
     def _buckets(self) -> Iterator[int]:
         """Sizes of batches that a GPU must have seen before the first request.
@@ -135,8 +139,7 @@ class Hosted:
         """A batch runs longer than the model is allowed, or nobody serves the queue any more."""
         if self._runner is not None and self._runner.done():
             return True
-        since = self._busy_since
-        return since is not None and time.monotonic() - since > self._settings.stall_s
+        return self._door.computing_s > self._settings.stall_s
 
     @property
     def busy(self) -> bool:
@@ -144,9 +147,14 @@ class Hosted:
         return self._running
 
     @property
+    def idle(self) -> bool:
+        """Nothing waits and nothing is computed."""
+        return not self._flights and not self._running
+
+    @property
     def depth(self) -> int:
         """Queries that wait."""
-        return self._depth
+        return len(self._waiting)
 
     def ask_now(self, queries: Queries) -> Verdicts:
         """Answer in the calling thread: for models that are cheaper than a switch."""
@@ -155,105 +163,103 @@ class Hosted:
         self._metrics.model_call(self.name, len(queries), time.perf_counter() - start)
         return verdicts
 
-    async def ask(self, keys: Sequence[Key], queries: Queries, deadline: float) -> list[Outcome]:
+    async def ask(
+        self,
+        keys: Sequence[Key],
+        queries: Queries,
+        deadline: float,
+        priority: Priority = Priority.TRAIN,
+    ) -> list[Outcome]:
         """Answer through the queue, by ``deadline`` (``time.monotonic``).
 
         Rows that are not done by then have ``expired`` set. Equal keys in flight are joined. Call
         ``admit`` first.
         """
-        flights = self._board(keys, queries, deadline)
+        flights = self._board(keys, queries, deadline, priority)
         try:
             pending = {flight.future for flight in flights if not flight.future.done()}
             if pending:
                 await asyncio.wait(pending, timeout=max(0.0, deadline - time.monotonic()))
         finally:
-            for flight in flights:
-                flight.waiters -= 1
+            self._alight(flights)
         return [flight.future.result() if flight.future.done() else EXPIRED for flight in flights]
 
-    def admit(self, keys: Sequence[Key], deadline: float) -> None:
+    def admit(
+        self, keys: Sequence[Key], deadline: float, priority: Priority = Priority.TRAIN
+    ) -> None:
         """Say no at the door to what could not be answered in time.
 
         Raises:
             Overloaded: the queue is full, or the predicted wait does not fit the deadline.
+            TooLarge: it would not fit an empty queue.
         """
-        new = sum(key not in self._flights for key in keys)
-        if not new:
-            return
-        wait = self._predicted_wait(new)
-        if self._depth + new > self._settings.max_queue:
-            raise Overloaded(
-                f"model {self.name!r}: {self._depth} queries are waiting and {new} more do not fit "
-                f"its queue of {self._settings.max_queue}; try again later or send less at once",
-                retry_after=max(wait, 0.1),
-            )
-        waiting = self._depth or self._busy_since is not None
-        if waiting and time.monotonic() + wait > deadline:
-            raise Overloaded(
-                f"model {self.name!r} would answer in {wait:.2f} s, after the request's deadline; "
-                "try again later or allow more time",
-                retry_after=wait,
-            )
+        if new := sum(key not in self._flights for key in keys):
+            self._door.admit(new, deadline, priority)
 
-    def _predicted_wait(self, new: int) -> float:
-        """Seconds until ``new`` more queries are done: the running batch, then the queue."""
-        per_query = max(self.cost_s, self._batch_s / max(self._settings.max_batch, 1))
-        running = 0.0
-        if self._busy_since is not None:
-            running = max(0.0, self._batch_s - (time.monotonic() - self._busy_since))
-        batches = math.ceil((self._depth + new) / self._settings.max_batch)
-        return running + max(batches * self._batch_s, per_query * (self._depth + new))
-
-    def _board(self, keys: Sequence[Key], queries: Queries, deadline: float) -> list[_Flight]:
+    def _board(
+        self, keys: Sequence[Key], queries: Queries, deadline: float, priority: Priority
+    ) -> list[Flight]:
         """Join what is in flight and queue the rest."""
         now = time.monotonic()
-        queue = self._queues.setdefault(queries.relation, deque())
         flights = []
         joined = 0
         rows = zip(keys, queries.subjects, queries.objects, queries.contexts, strict=True)
         for key, subject, obj, context in rows:
             flight = self._flights.get(key)
             if flight is None:
-                flight = _Flight(key, (subject, obj, context), now, deadline)
+                flight = Flight(key, (subject, obj, context), now, deadline, priority)
                 self._flights[key] = flight
-                queue.append(flight)
-                self._depth += 1
+                self._waiting.put(flight)
             else:
                 joined += 1
                 flight.deadline = max(flight.deadline, deadline)
+                self._waiting.promote(flight, priority)
             flight.waiters += 1
             flights.append(flight)
         self._metrics.cache("flight", joined, len(flights) - joined)
-        self._metrics.queue_depth(self.name, self._depth)
+        self._metrics.queue_depth(self.name, self.depth)
         self._wake.set()
         return flights
+
+    def _alight(self, flights: Sequence[Flight]) -> None:
+        """Wait no longer; what nobody waits for leaves the queue at once."""
+        left = False
+        for flight in flights:
+            flight.waiters -= 1
+            if not flight.waiters and self._waiting.leave(flight):
+                self._land([flight], [EXPIRED])
+                left = True
+        if left:
+            self._metrics.queue_depth(self.name, self.depth)
 
     async def _work(self) -> None:
         """Serve the queue for ever: one batch after the other, each of one relation."""
         while True:
-            batch, relation = self._collect()
+            batch = self._collect()
             if not batch:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
             rows: Sequence[Outcome] = [FAILED] * len(batch)
             try:
-                rows = await self._computed(batch, relation)
+                rows = await self._computed(batch)
             except Exception:  # whatever it is, those who wait are told and the queue goes on
                 log.exception("a batch failed", model=self.name, queries=len(batch))
             finally:
-                self._busy_since = None
+                self._door.end()
                 self._land(batch, rows)
 
-    async def _computed(self, batch: Sequence[_Flight], relation: str) -> list[Outcome]:
+    async def _computed(self, batch: Sequence[Flight]) -> list[Outcome]:
         columns = [list(column) for column in zip(*(f.query for f in batch), strict=True)]
         start = time.monotonic()
         self._metrics.queue_wait(self.name, start - batch[0].enqueued)
-        self._busy_since = start
+        self._door.begin(len(batch))
         verdicts = await asyncio.get_running_loop().run_in_executor(
-            self._executor, self._on_thread, Queries(relation, *columns)
+            self._executor, self._on_thread, Queries(batch[0].key.relation, *columns)
         )
-        self._learn(time.monotonic() - start, len(batch))
+        elapsed = time.monotonic() - start
+        self._metrics.model_call(self.name, len(batch), elapsed)
+        self._pace.learn(len(batch), elapsed)
         return outcomes(verdicts)
 
     def _on_thread(self, queries: Queries) -> Verdicts:
@@ -263,33 +269,18 @@ class Hosted:
         finally:
             self._running = False
 
-    def _collect(self) -> tuple[list[_Flight], str]:
-        """The next batch, of the relation that waited longest; empty if nothing waits."""
-        batch: list[_Flight] = []
-        relation = ""
-        while not batch and (waiting := {r: q for r, q in self._queues.items() if q}):
-            relation = min(waiting, key=lambda name: waiting[name][0].enqueued)
-            self._take(waiting[relation], batch)
-        self._metrics.queue_depth(self.name, self._depth)
-        return batch, relation
+    def _collect(self) -> list[Flight]:
+        """The next batch; empty if nothing waits. What would be late with it is told so now."""
+        batch: list[Flight] = []
+        while not batch and self.depth:
+            batch, late = self._waiting.take(
+                self._settings.max_batch, time.monotonic(), self._pace.seconds
+            )
+            self._land(late, [EXPIRED] * len(late))
+        self._metrics.queue_depth(self.name, self.depth)
+        return batch
 
-    def _take(self, queue: deque[_Flight], batch: list[_Flight]) -> None:
-        """Fill a batch from a queue; what expired or was given up is dropped."""
-        now = time.monotonic()
-        while queue and len(batch) < self._settings.max_batch:
-            flight = queue.popleft()
-            self._depth -= 1
-            if flight.waiters <= 0 or flight.deadline <= now:
-                self._land([flight], [EXPIRED])
-            else:
-                batch.append(flight)
-
-    def _learn(self, elapsed: float, size: int) -> None:
-        """Track the time of a batch, as a moving average, for predicting waits."""
-        self._metrics.model_call(self.name, size, elapsed)
-        self._batch_s += 0.2 * (elapsed - self._batch_s)
-
-    def _land(self, batch: Sequence[_Flight], rows: Sequence[Outcome]) -> None:
+    def _land(self, batch: Sequence[Flight], rows: Sequence[Outcome]) -> None:
         for flight, row in zip(batch, rows, strict=True):
             self._flights.pop(flight.key, None)
             if not flight.future.done():

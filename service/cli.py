@@ -25,7 +25,7 @@ def application() -> typer.Typer:
     from service.commands.card import Card, card
     from service.commands.doctor import doctor
     from service.commands.keys import app as keys
-    from service.commands.models import models
+    from service.commands.models import app as models
     from service.commands.precompute import precompute
     from service.commands.profiles import app as profiles
     from service.commands.redteam import redteam
@@ -52,7 +52,9 @@ def application() -> typer.Typer:
     app.command(
         cls=Card, short_help="Show what a model knows of held-out data, or a profile pays."
     )(card)
-    app.command(short_help="List the configured models, their digests checked.")(models)
+    app.add_typer(
+        models, name="models", short_help="List the configured models, or verify their folders."
+    )
     app.add_typer(profiles, name="profiles")
     app.command(short_help="Attack a profile; exit code 1 where dishonesty pays.")(redteam)
     app.command(short_help="Relate the rewards of a run to a held-out truth.")(align)

@@ -16,6 +16,7 @@ from service.columns import columns_of
 from service.guard import Outcome, outcomes
 from service.metrics import Metrics
 from service.models import ServedModels
+from service.requests import Priority
 from service.rewards.core import Query, Reason, Verdict
 from worldmodels.core import Status
 
@@ -53,7 +54,10 @@ class Inquiry:
         return not model.inline or (redis is not None and self._pays(redis, model))
 
     async def verdicts(
-        self, plans: Iterable[tuple[Query, ...]], deadline: float
+        self,
+        plans: Iterable[tuple[Query, ...]],
+        deadline: float,
+        priority: Priority = Priority.TRAIN,
     ) -> dict[Query, Verdict]:
         """Stages 4 to 8: every distinct query once, from the nearest place that knows."""
         started = perf_counter()
@@ -78,7 +82,7 @@ class Inquiry:
         looked = perf_counter()
         self.metrics.stage("lookup", looked - started)
         if missing:
-            await self._from_models(missing, verdicts, deadline)
+            await self._from_models(missing, verdicts, deadline, priority)
             self.metrics.stage("model", perf_counter() - looked)
         return verdicts
 
@@ -110,7 +114,11 @@ class Inquiry:
         return redis.trip_s is not None and hosted.cost_s * 256 > redis.trip_s
 
     async def _from_models(
-        self, missing: list[_Asked], verdicts: dict[Query, Verdict], deadline: float
+        self,
+        missing: list[_Asked],
+        verdicts: dict[Query, Verdict],
+        deadline: float,
+        priority: Priority,
     ) -> None:
         """One submission per model and relation; cheap models answer in place."""
         groups: dict[tuple[str, str], list[_Asked]] = {}
@@ -124,13 +132,17 @@ class Inquiry:
                 self._store(group, outcomes(hosted.ask_now(queries)), verdicts)
             else:
                 keys = [key for _, key, _ in group]
-                hosted.admit(keys, deadline)  # every model before any: refused work is not begun
+                hosted.admit(
+                    keys, deadline, priority
+                )  # every model before any: refused work is not begun
                 waiting.append((group, keys, queries))
         if not waiting:
             return
-        answered = await asyncio.gather(
-            *(group[0][2].ask(keys, queries, deadline) for group, keys, queries in waiting)
-        )
+        asking = [
+            group[0][2].ask(keys, queries, deadline, priority) for group, keys, queries in waiting
+        ]
+        # A single one begins here and now: nobody is admitted between its admission and its queue.
+        answered = [await asking[0]] if len(asking) == 1 else await asyncio.gather(*asking)
         for (group, _, _), rows in zip(waiting, answered, strict=True):
             self._store(group, rows, verdicts)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from service.batcher import Hosted
 from service.errors import BadRequest, Conflict, NotFound, StartupFault, nearest
-from worldmodels.core import canonical_context
+from worldmodels.core import ModelSpec, canonical_context
 
 
 class ServedModels:
@@ -61,6 +61,10 @@ class ServedModels:
     def candidates(self, selector: str, relation: str) -> list[Hosted]:
         """Models that fit a selector and offer the relation."""
         return [model for model in self.fitting(selector) if relation in model.spec.relations]
+
+    def specs(self, selector: str, relation: str) -> list[ModelSpec]:
+        """What the candidates declare of themselves."""
+        return [model.spec for model in self.candidates(selector, relation)]
 
     def fitting(self, selector: str) -> list[Hosted]:
         """Models that fit a selector: a name, ``family:NAME`` or ``*``."""

@@ -22,7 +22,7 @@ from service.inquiry import Inquiry
 from service.metrics import Metrics
 from service.models import ServedModels
 from service.remarks import unannotated, unfinished, without_opinion
-from service.requests import NO_CONTEXT, BadItem, RunContext, refuse_labels
+from service.requests import NO_CONTEXT, BadItem, RunContext, priority_of, refuse_labels
 from service.rewards.core import Answer, Finding, Item, Query, Reason, Result, Work
 from service.rewards.profiles import NO_FINDINGS, Profile, pinned
 from service.settings import Limits
@@ -209,7 +209,9 @@ class Pipeline:
         extracted = perf_counter()
         metrics.stage("extract", extracted - started)
 
-        verdicts = await self._inquiry.verdicts(plans, deadline) if any(plans) else {}
+        splits = splits_of(items, context)
+        asked = self._inquiry.verdicts(plans, deadline, priority_of(splits)) if any(plans) else None
+        verdicts = await asked if asked else {}
         found = NOTHING_DONE
         if profile.laborious:
             found = await self._carry_out(profile, items, answers, faults, deadline)
@@ -233,7 +235,7 @@ class Pipeline:
             )
         self._refuse_all_late(results, bool(verdicts or found))
         metrics.stage("compose", perf_counter() - decided)
-        metrics.results(profile.name, context.run, splits_of(items, context), results)
+        metrics.results(profile.name, context.run, splits, results)
         if self.audit is not None:
             self.audit.record(profile, context, items, results, request_id, sizes)
         return profile, results

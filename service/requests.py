@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final, NamedTuple
 
 from service.errors import BadRequest, TooLarge
@@ -12,6 +14,26 @@ LABEL_CHARS: Final = 256
 run in every metric of it."""
 
 MOST_STEP: Final = 2**63
+
+
+class Priority(IntEnum):
+    """Whose work goes first where it has to queue."""
+
+    TRAIN = 0
+    """An optimiser step waits for it."""
+    EVAL = 1
+
+
+def priority_of(splits: str | Iterable[str]) -> Priority:
+    """Of a request whose items have these splits; the most urgent item decides.
+
+    No split, ``train`` and what begins with it is training; any other (``valid``, ``test``,
+    ``ood``, ``eval``…) is evaluation.
+    """
+    named = (splits,) if isinstance(splits, str) else splits
+    if all(split and not split.startswith("train") for split in named):
+        return Priority.EVAL
+    return Priority.TRAIN
 
 
 class BadItem(NamedTuple):

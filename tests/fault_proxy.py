@@ -71,9 +71,9 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(self.forwarded())
 
     def forwarded(self) -> httpx.Response:
-        return self.server.forward.post(
-            self.path, content=self.body, headers={"content-type": "application/json"}
-        )
+        ours = {name: text for name, text in self.headers.items() if name.startswith("x-")}
+        head = {**ours, "content-type": "application/json"}
+        return self.server.forward.post(self.path, content=self.body, headers=head)
 
     def answer(self, found: httpx.Response) -> None:
         self.say(found.status_code, found.content)

@@ -19,6 +19,7 @@ think = "required"
 operator = "mean"
 floor = 0.0
 range = [0.0, 1.0]
+neutral = 0.375
 
 [[component]]
 name = "perturbation.de"
@@ -60,6 +61,11 @@ class RunningService:
         self._server.start()
         self.http, self.grpc = self._server.url, self._server.grpc_url
         return self
+
+    @property
+    def pid(self) -> int:
+        """Of the process that serves."""
+        return self._server.pid
 
     def stop(self) -> None:
         self._server.stop()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -168,23 +168,21 @@ def _slime_group(samples: Samples) -> Numbers:
     return _scores(found)
 
 
+def verifiers_call(one: Sample) -> Coroutine[Any, Any, float]:
+    """One trace of v1, to be awaited; raises where it is dropped."""
+    task = SimpleNamespace(model_dump=lambda: {"prompt": one.prompt, "idx": 0, "info": one.label})
+    message = SimpleNamespace(model_dump=lambda: {"role": "assistant", "content": one.completion})
+    trace = SimpleNamespace(
+        assistant_messages=[message],
+        root_reply=None,
+        record_metrics=lambda metrics: [float(value) for value in metrics.values()],
+    )
+    return verifiers.reward(task=task, trace=trace)
+
+
 def _verifiers(samples: Samples) -> Numbers:
     async def every() -> list[float]:
-        calls = []
-        for one in samples:
-            task = SimpleNamespace(
-                model_dump=lambda one=one: {"prompt": one.prompt, "idx": 0, "info": one.label}
-            )
-            message = SimpleNamespace(
-                model_dump=lambda one=one: {"role": "assistant", "content": one.completion}
-            )
-            trace = SimpleNamespace(
-                assistant_messages=[message],
-                root_reply=None,
-                record_metrics=lambda metrics: [float(value) for value in metrics.values()],
-            )
-            calls.append(verifiers.reward(task=task, trace=trace))
-        return await asyncio.gather(*calls)
+        return await asyncio.gather(*map(verifiers_call, samples))
 
     return list(asyncio.run(every()))
 

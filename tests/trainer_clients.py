@@ -100,12 +100,14 @@ class Slime:
 class Gym:
     """NeMo Gym's client with NeMo-RL's demands: any status but 2xx raises."""
 
+    timeout_s = 60.0
+
     def __init__(self, url: str) -> None:
         self.url = url
 
     def verify(self, row: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
         body = {**row, "response": response}
-        answer = fresh_post(self.url, body, 60.0)
+        answer = fresh_post(self.url, body, self.timeout_s)
         answer.raise_for_status()
         found: dict[str, Any] = strict(answer.text)
         assert {key: found[key] for key in body if key != "instance_config"} == {
@@ -119,12 +121,14 @@ class Gym:
 class Axolotl:
     """Its Gym plugin: one after another, 30 s, and 0.0 without a word where anything fails."""
 
+    timeout_s = 30.0
+
     def __init__(self, url: str) -> None:
         self.url = url
 
     def reward(self, row: dict[str, Any], response: dict[str, Any]) -> float:
         try:
-            answer = fresh_post(self.url, {**row, "response": response}, 30.0)
+            answer = fresh_post(self.url, {**row, "response": response}, self.timeout_s)
             answer.raise_for_status()
             return float(answer.json()["reward"])
         except (httpx.HTTPError, ValueError, KeyError):
@@ -134,13 +138,15 @@ class Axolotl:
 class OpenInstruct:
     """The code verifier: mean of ``results``, 0.0 for whatever fails."""
 
+    timeout_s = 30.0
+
     def __init__(self, url: str) -> None:
         self.url = url
 
     def reward(self, program: str, tests: Any) -> float:
         body = {"program": program, "tests": tests, "max_execution_time": 1.0}
         try:
-            answer = fresh_post(self.url, body, 30.0)
+            answer = fresh_post(self.url, body, self.timeout_s)
             answer.raise_for_status()
             passed = answer.json()["results"]
             return sum(passed) / len(passed) if passed else 0.0
@@ -151,11 +157,13 @@ class OpenInstruct:
 class Discriminator:
     """verl's client of a discriminative reward model behind vLLM."""
 
+    timeout_s = 60.0
+
     def __init__(self, url: str) -> None:
         self.url = url
 
     def reward(self, model: str, text: str) -> float:
         body = {"model": model, "input": text, "use_activation": False}
-        answer = fresh_post(self.url, body, 60.0)
+        answer = fresh_post(self.url, body, self.timeout_s)
         answer.raise_for_status()
         return float(answer.json()["data"][-1]["probs"][-1])

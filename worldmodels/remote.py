@@ -257,6 +257,8 @@ def _open(name: str, options: Mapping[str, str]) -> grpc.Channel:
         ("grpc.max_send_message_length", -1),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2000),
+        # One name may stand for many servers (a headless Service): calls go to each in turn.
+        ("grpc.lb_policy_name", "round_robin"),
     ]
     if parts.scheme == "grpc":
         return grpc.insecure_channel(parts.netloc, options=settings)

@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from service.audit_reading import files_of, lines
+from service import audit_reading
+from service.audit_reading import SHOWN, Reading, files_of
 
-__all__ = ["Reading", "Record", "files_of", "read"]
+__all__ = ["SHOWN", "Reading", "Record", "files_of", "read"]
 
-SHOWN: Final = 3
 MOST_STEP: Final = 2**53
 """Steps are told apart as double precision numbers."""
 SCORED: Final = frozenset({"ok", "invalid"})
@@ -46,53 +45,11 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     completion_digest: str | None = None
 
 
-@dataclass(slots=True)
-class Reading:
-    """What became of the lines."""
-
-    files: list[str] = field(default_factory=list)
-    lines: int = 0
-    malformed: int = 0
-    examples: list[str] = field(default_factory=list)
-    """The first malformed lines: file, line number and what is wrong."""
-    notes: list[str] = field(default_factory=list)
-
-    def refuse(self, where: str, why: str) -> None:
-        """Count a malformed line."""
-        self.malformed += 1
-        if len(self.examples) < SHOWN:
-            self.examples.append(f"{where}: {why}")
-
-
 def read(
     files: Sequence[Path], reading: Reading, advance: Callable[[int], None] = lambda _: None
 ) -> Iterator[Record]:
-    """All records in order; ``reading`` keeps count.
-
-    Args:
-        files: what to read.
-        reading: where lines are counted.
-        advance: told how many bytes of the files have been read since.
-
-    Raises:
-        StartupFault: a file cannot be opened.
-    """
-    decode = msgspec.json.Decoder(Record).decode
-    for path in files:
-        reading.files.append(str(path))
-        for number, line in lines(path, reading.notes.append, advance):
-            if line.isspace():
-                continue
-            reading.lines += 1
-            try:
-                record = decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                reading.refuse(f"{path}, line {number}", str(error))
-                continue
-            if wrong := _wrong(record):
-                reading.refuse(f"{path}, line {number}", wrong)
-            else:
-                yield record
+    """All records in order, as ``service.audit_reading.read``."""
+    return audit_reading.read(files, Record, reading, advance, _wrong)
 
 
 def _wrong(record: Record) -> str:

@@ -8,17 +8,12 @@ the completion says.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from service.audit_lines import Judge
-from service.audit_reading import lines
 
-SHOWN: Final = 3
 Lack = Literal["", "no_completion", "no_item"]
 
 
@@ -61,43 +56,3 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         """The item, as ``POST /v1/score`` takes it."""
         assert self.item is not msgspec.UNSET
         return {**self.item, "id": self.id, "group": self.group, "completion": self.completion}
-
-
-@dataclass(slots=True)
-class Reading:
-    """What became of the lines."""
-
-    files: list[str] = field(default_factory=list)
-    lines: int = 0
-    malformed: int = 0
-    examples: list[str] = field(default_factory=list)
-    """The first malformed lines: file, line number and what is wrong."""
-    notes: list[str] = field(default_factory=list)
-
-
-def read(
-    files: Sequence[Path], reading: Reading, advance: Callable[[int], None] = lambda _: None
-) -> Iterator[Entry]:
-    """All entries in order; ``reading`` keeps count.
-
-    Args:
-        files: what to read, pieces first.
-        reading: where lines are counted.
-        advance: told how many bytes of the files have been read since.
-
-    Raises:
-        StartupFault: a file cannot be opened.
-    """
-    decode = msgspec.json.Decoder(Entry).decode
-    for path in files:
-        reading.files.append(str(path))
-        for number, line in lines(path, reading.notes.append, advance):
-            if line.isspace():
-                continue
-            reading.lines += 1
-            try:
-                yield decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                reading.malformed += 1
-                if len(reading.examples) < SHOWN:
-                    reading.examples.append(f"{path}, line {number}: {error}")

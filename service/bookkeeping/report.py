@@ -18,8 +18,8 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from service.audit_reading import Reading
 from service.bookkeeping.difference import KINDS, Row
-from service.bookkeeping.entries import Reading
 from service.likeness import Swap
 
 BINS: Final = 41

@@ -43,6 +43,14 @@ _FAMILIES: Final = {
 }
 """Titles of families of several profiles; others stand alone."""
 
+_NEUTRAL: Final = {
+    "stated": "as its file states",
+    "base rate": "by the base rate of the model that is served",
+    "zero lift": "nothing beyond the base rate",
+    "middle": "half of every score",
+}
+"""What stands in for a reward that there is none of; ``service.rewards.neutral``."""
+
 
 def family_of(name: str) -> str:
     """What a profile's name begins with."""
@@ -99,6 +107,9 @@ def _facts(profile: Profile) -> Iterator[str]:
     least, most = profile.range
     yield f"* judges {', '.join(profile.task_types) or 'any task, or none'}\n"
     yield f"* pays {least:g} to {most:g}\n"
+    neutral = profile.neutral(lambda *_: ())
+    value = "" if neutral.value is None else f"{neutral.value:g}, "
+    yield f"* neutral {value}{_NEUTRAL[neutral.source]}\n"
     asked = ", ".join(f"`{model}`" for model in dict.fromkeys(profile.models))
     yield f"* asks {asked or 'no world model'}\n"
     if named := profile.knowledge_named():

@@ -9,12 +9,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service import app, cards, settings
+from service import app as application
+from service import cards, settings
 from service.batcher import Hosted
+from service.commands.models_verify import verify
 from worldmodels import registry
 
+app = typer.Typer(invoke_without_command=True)
+app.command()(verify)
 
+
+@app.callback()
 def models(
+    context: typer.Context,
     model: Annotated[
         list[Path] | None, typer.Option(help="Folder of a trained model; may be repeated.")
     ] = None,
@@ -30,11 +37,14 @@ def models(
     \b
     Example:
       soft-verifier models --model models/k562-mlp
+      soft-verifier models verify models/k562-mlp
     """
+    if context.invoked_subcommand is not None:
+        return
     loaded = settings.load(config, {"server": {"device": device}} if device else None)
     if model:
         loaded = settings.with_models(loaded, model)
-    service = app.build(
+    service = application.build(
         loaded, lambda line: Console(stderr=True).print(line, style="dim", markup=False)
     )
     console = Console(highlight=False)

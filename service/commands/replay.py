@@ -27,8 +27,9 @@ from service.commands.scorers import Scorer
 from service.errors import BadRequest, Conflict, NotFound, ServiceError, StartupFault
 
 if TYPE_CHECKING:
+    from service.audit_reading import Reading
     from service.bookkeeping.difference import Row
-    from service.bookkeeping.entries import Entry, Reading
+    from service.bookkeeping.entries import Entry
     from service.bookkeeping.report import Report
 
 _ERRORS = Console(stderr=True)
@@ -79,8 +80,7 @@ def replay(
       soft-verifier replay audit.jsonl --profile rbio-mlp-lift --model models/k562 --out lift
     """
     refuse_both(url, model, config)
-    from service.audit_reading import files_of
-    from service.bookkeeping.entries import Reading
+    from service.audit_reading import Reading, files_of
     from service.bookkeeping.report import build
 
     files_of(logs)  # refuses
@@ -147,8 +147,8 @@ async def _replayed(
 
 
 def _entries(logs: list[Path], reading: Reading) -> Iterator[Entry]:
-    from service.audit_reading import files_of
-    from service.bookkeeping.entries import read
+    from service.audit_reading import files_of, read
+    from service.bookkeeping.entries import Entry
 
     files = files_of(logs)
     columns = (
@@ -164,7 +164,7 @@ def _entries(logs: list[Path], reading: Reading) -> Iterator[Entry]:
         def advance(size: int) -> None:
             bar.update(shown, advance=size, lines=f"{reading.lines:,} lines")
 
-        yield from read(files, reading, advance)
+        yield from read(files, Entry, reading, advance)
 
 
 async def _judged(

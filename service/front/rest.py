@@ -7,7 +7,6 @@ that goes away has its work cancelled where there is work to wait for.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any, Final
@@ -17,13 +16,14 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import __version__, cards
 from service.errors import MalformedBody, NotFound, ServiceError, TooLarge, nearest
 from service.front import wire
 from service.front.cards import add_cards
 from service.front.compat.routes import CompatRoutes, add_compat
+from service.front.departure import ClientGone, watched, watched_late
 from service.front.entry import CHALLENGE, admitted
 from service.front.hot import HotRoutes, Reply, failure
 from service.metrics import CONTENT_TYPE
@@ -33,12 +33,7 @@ from service.security.gate import ANYONE, Caller, Gate
 
 log = structlog.get_logger(__name__)
 
-
 _JSON: Final = (b"content-type", b"application/json")
-
-
-class ClientGone(Exception):
-    """The client closed the connection before it had its answer."""
 
 
 class Dispatcher:
@@ -88,23 +83,15 @@ class Dispatcher:
         """The answer; cancelled if the client goes away while a model is being waited for."""
         route = scope["path"]
         if route in self._compat:
-            query, headers = scope["query_string"], scope["headers"]
-            reply = self._compat.reply(route, query, headers, body, caller)
+            asked = scope["query_string"], scope["headers"]
+            reply = self._compat.reply(route, *asked, body, caller)
+            if not caller.waits and not self._compat.waits(*asked):
+                return await watched_late(reply, receive)
         else:
             reply = self._hot.reply(route, body, caller)
             if not self._hot.waits(body, caller):
                 return await reply
-        work = asyncio.ensure_future(reply)
-        gone = asyncio.ensure_future(_disconnected(receive))
-        try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                return work.result()
-            raise ClientGone
-        finally:
-            for task in (work, gone):
-                if not task.done():
-                    task.cancel()
+        return await watched(reply, receive)
 
 
 async def _read(scope: Scope, receive: Receive, most: int) -> bytes:
@@ -140,12 +127,6 @@ def _too_large(found: int, most: int) -> TooLarge:
         f"the body has {found} bytes, this server takes {most}; send fewer items at once "
         "(limits.max_body_bytes)"
     )
-
-
-async def _disconnected(receive: Receive) -> None:
-    message: Message = {"type": ""}
-    while message["type"] != "http.disconnect":
-        message = await receive()
 
 
 def application(pipeline: Pipeline) -> FastAPI:
@@ -281,7 +262,7 @@ def describe_profile(pipeline: Pipeline, name: str) -> dict[str, Any]:
     except NotFound as error:
         missing = error.message
     return {
-        **found.describe(),
+        **found.describe(pipeline.models.specs),
         "knowledge": [_describe_knowledge(found, name) for name in found.knowledge_named()],
         "available": missing is None,
         "unavailable_because": missing,

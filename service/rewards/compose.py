@@ -55,7 +55,7 @@ from service.rewards.core import (
     Result,
     status_of,
 )
-from service.rewards.noise import Noise
+from service.rewards.noise import Noise, Rates
 from service.rewards.verifiers.judge import Judge
 
 Role = Literal["primary", "auxiliary", "report", "gate"]
@@ -135,12 +135,7 @@ class Composition:
         weight = sum(certainties) / len(certainties) if certainties else 1.0
         if item.weight is not None:
             weight *= item.weight
-        reward = self._operate(counted)
-        if self.noise is not None:
-            reward = self.noise.rates(item).correct(reward)
-        if self.scale is not None:
-            low, high = self.scale
-            reward = low + (high - low) * reward
+        reward = self.paid(counted, self.noise and self.noise.rates(item))
         _tidy(components)
         return Result(
             item.id,
@@ -153,6 +148,21 @@ class Composition:
             False,
             answer.contradiction,
         )
+
+    def paid(self, counted: list[tuple[Part, float]], rates: Rates | None) -> float:
+        """What scores that count earn together, unrounded.
+
+        Args:
+            counted: parts with their scores in [0, 1], in the order of the profile; not empty.
+            rates: how often the verifiers err; None: nothing is corrected.
+        """
+        reward = self._operate(counted)
+        if rates is not None:
+            reward = rates.correct(reward)
+        if self.scale is not None:
+            low, high = self.scale
+            reward = low + (high - low) * reward
+        return reward
 
     def _worse(self, known: Reason | None, part: Part, reason: Reason) -> Reason | None:
         """Which missing component decides: the first error, else the first that is required."""

@@ -27,6 +27,8 @@ def digest_of(name: str, recipe: Recipe) -> str:
     """``sha256:…`` over everything in a recipe that decides a reward."""
     content = {"name": name, "semantics": SEMANTICS, **plain(recipe)}
     del content["description"], content["compose"]["range"]  # neither decides a reward
+    if recipe.compose.neutral is None:  # came after profiles were pinned
+        del content["compose"]["neutral"]
     for entry, options in zip(content["component"], recipe.options, strict=True):
         for key, default in getattr(options, "LATER", {}).items():
             if getattr(options, key) == default:

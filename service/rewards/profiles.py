@@ -27,6 +27,8 @@ from service.rewards.explain import explain, judged
 from service.rewards.extract import read
 from service.rewards.forms import FormFault
 from service.rewards.library import Library, distinct
+from service.rewards.neutral import Neutral, neutral_of
+from service.rewards.priors import Specs
 from service.rewards.recipe import ComposeRecipe, Fault, Recipe, resolve
 from service.rewards.verifiers import judge_class
 from service.rewards.verifiers.asked import AskedOptions
@@ -181,7 +183,11 @@ class Profile:
             message = f"profile {self.name!r} cannot be bound to {model!r}: {fault.message}"
             raise ProfileFault(message) from None
 
-    def describe(self) -> dict[str, object]:
+    def neutral(self, specs: Specs) -> Neutral:
+        """What stands in for a reward that there is none of, by the models that are served."""
+        return neutral_of(self.composition, self.range, self.recipe.compose.neutral, specs)
+
+    def describe(self, specs: Specs = lambda *_: ()) -> dict[str, object]:
         """For ``GET /v1/profiles/{name}``: the resolved recipe and a request that works."""
         return {
             "name": self.name,
@@ -190,6 +196,7 @@ class Profile:
             "description": self.description,
             "task_types": list(self.task_types),
             "range": list(self.range),
+            **self.neutral(specs).described(),
             "models": [
                 {"model": model, "relation": relation} for model, relation in self.selectors
             ],

@@ -30,6 +30,8 @@
     floor = 0.0                    # reward of an invalid completion: at most 0, and at most what
                                    # the worst readable answer earns
     range = [0.0, 1.0]             # optional: checked against what the recipe can earn
+    neutral = 0.5                  # optional: what stands in for a reward that there is none of,
+                                   # within the range; by default see service.rewards.neutral
     scale = [-1.0, 1.0]            # optional: what a score of 0 and of 1 earns (then floor = -1)
     risk = 0.5                     # λ of mean_minus_sd, at most 1/√(primaries − 1)
 
@@ -92,6 +94,7 @@ class ComposeRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     operator: Operator = "mean"
     floor: Annotated[float, msgspec.Meta(ge=-1e6, le=0.0)] = 0.0
     range: tuple[float, float] | None = None
+    neutral: float | None = None
     risk: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] | None = None
     scale: tuple[Bound, Bound] | None = None
     noise: Noise | None = None

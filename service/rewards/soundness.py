@@ -2,7 +2,8 @@
 
 * Each component judges every task type that the profile accepts.
 * Something earns: at least one primary component with a weight above 0.
-* Range: scores lie in [0,1], so what a recipe can earn follows; a stated range must be that one.
+* Range: scores lie in [0,1], so what a recipe can earn follows; a stated range must be that one,
+  and a stated neutral reward lies within it.
 * The floor is at most what the worst readable answer earns: nobody gains by being unreadable.
 * ``scale`` and ``noise`` are for operators whose score lies in [0,1].
 * ``mean_minus_sd``: λ ≤ 1/√(n−1) over n ≥ 2 primaries that ask different families, nothing else.
@@ -234,6 +235,15 @@ def _check_range(recipe: Recipe, parts: tuple[Part, ...]) -> tuple[float, float]
             f"not {stated[0]:g} to {stated[1]:g}; correct the range, the floor or the weights",
             "compose",
             key="range",
+        )
+    low, high = attainable
+    neutral = compose.neutral
+    if neutral is not None and not low <= neutral <= high:
+        raise Fault(
+            f"neutral: {neutral:g} is outside of what this recipe earns, {low:g} to {high:g}; it "
+            "stands in for a reward, so it is one",
+            "compose",
+            key="neutral",
         )
     return attainable
 

@@ -46,6 +46,28 @@ def close(value: Any) -> Any:
     return pytest.approx(value, abs=1e-3) if isinstance(value, float) else value
 
 
+def test_what_has_no_reward_earns_what_the_profile_states(documented: ServerProcess) -> None:
+    stated = get(f"{documented.url}/v1/profiles/starter").json()
+    model = get(f"{documented.url}/v1/models/starter").json()
+    rate = model["metrics"]["base_rate"]
+    assert stated["neutral_from"] == "base rate"
+    assert stated["neutral"] == pytest.approx(rate**2 + (1 - rate) ** 2, abs=1e-6)
+    label = {"type": "gene.coexpression", "genes": ["CYTL1", "NOTAGENE"]}
+    body = {"response": "<think>Both mark it.</think><answer>yes</answer>", "label": label}
+    for route in ("/rm", "/verify"):
+        sent = (
+            body
+            if route == "/rm"
+            else {
+                "responses_create_params": {},
+                "response": {"output": [{"type": "message", "content": body["response"]}]},
+                "task": label,
+            }
+        )
+        found = post(f"{documented.url}{route}?profile=starter", json=sent).json()
+        assert (found["reward"], found["sv_valid"]) == (stated["neutral"], 0.0)
+
+
 @pytest.mark.parametrize(("command", "shown"), EXAMPLES, ids=PATHS)
 def test_every_curl_gives_what_is_shown(
     documented: ServerProcess, command: str, shown: str

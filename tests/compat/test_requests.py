@@ -120,6 +120,15 @@ def test_refusing_in_place_of_neutral(inline_server: ServerProcess) -> None:
     assert post(url, json={"response": INVALID, "label": task()}).json()["reward"] == 0.0
 
 
+def test_a_header_asks_for_refusal_where_no_query_can(inline_server: ServerProcess) -> None:
+    """verifiers' Gym taskset appends a path to its URL, and reads no mask."""
+    refuse = {"x-softverifier-on-missing": "refuse"}
+    body = {"response": YES, "label": task("UNKNOWN1")}
+    assert post(f"{inline_server.url}/rm?{PROFILE}", json=body, headers=refuse).status_code == 422
+    over = f"{inline_server.url}/rm?{PROFILE}&on_missing=neutral"
+    assert post(over, json=body, headers=refuse).status_code == 200
+
+
 def test_a_neutral_value_of_the_runs_own(inline_server: ServerProcess) -> None:
     url = f"{inline_server.url}/rm?{PROFILE}&neutral=0.42&scalar=1"
     assert Slime(url).reward(PROMPT, YES, task("UNKNOWN1")) == 0.42

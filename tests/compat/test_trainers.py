@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from typing import Any
 
 import pytest
@@ -23,7 +24,8 @@ from compat_samples import (
     task,
 )
 from servers import ServerProcess, post
-from trainer_clients import Axolotl, Discriminator, OpenInstruct, Slime
+from service.settings import Limits
+from trainer_clients import Axolotl, Discriminator, Gym, OpenInstruct, OpenRLHF, Slime
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -58,6 +60,22 @@ def test_open_instruct_and_axolotl_never_turn_our_silence_into_zero(
     assert program.reward(completion, tests) == pytest.approx(wanted)
     plugin = Axolotl(f"{inline_server.url}/verify?{PROFILE}")
     assert plugin.reward(row(label), output(completion)) == pytest.approx(wanted)
+
+
+def test_the_servers_own_deadline_ends_before_any_clients_patience() -> None:
+    """Axolotl and open-instruct make a 0 of an answer that comes too late."""
+    clients = (OpenRLHF, Slime, Gym, Axolotl, OpenInstruct, Discriminator)
+    assert Limits().deadline_ms / 1000 <= min(one.timeout_s for one in clients) / 2
+
+
+def test_axolotl_waits_for_one_sample_after_another(inline_server: ServerProcess) -> None:
+    """Its samples go one by one, so that each deadline counts: none is late, none is 0."""
+    url = f"{inline_server.url}/verify?profile=rbio-mlp&deadline_ms=200"
+    plugin = Axolotl(url)
+    started = time.monotonic()
+    found = [plugin.reward(row(task(gene)), output(YES)) for gene in ("POISON", "NAN", "AARS1") * 2]
+    assert time.monotonic() - started < plugin.timeout_s
+    assert found == [NEUTRAL, NEUTRAL, native(inline_server, YES, task())["reward"]] * 2
 
 
 @pytest.mark.parametrize(

@@ -308,6 +308,18 @@ def test_what_a_profile_lacks_stands_in_the_catalogue(server: ServerProcess) -> 
     assert there["knowledge"] == []
 
 
+def test_every_profile_states_what_is_neutral(any_server: ServerProcess) -> None:
+    for profile in get(f"{any_server.url}/v1/profiles").json()["profiles"]:
+        neutral, (low, high) = profile["neutral"], profile["range"]
+        assert profile["neutral_because"], profile["name"]
+        if neutral is None:
+            assert not profile["available"]
+            assert profile["neutral_from"] == "base rate"
+        else:
+            assert low <= neutral <= high, profile["name"]
+        assert get(f"{any_server.url}/v1/profiles/{profile['name']}").json() == profile
+
+
 def test_every_available_profile_has_an_example_that_works(any_server: ServerProcess) -> None:
     for profile in get(f"{any_server.url}/v1/profiles").json()["profiles"]:
         if profile["available"]:

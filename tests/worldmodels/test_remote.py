@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -127,6 +128,25 @@ def test_rows_travel_in_chunks_and_names_once(server, model, monkeypatch):
     assert [len(request.subjects) for request in server.requests] == [400, 400, 200]
     assert all(len(set(request.names)) == len(request.names) <= 131 for request in server.requests)
     assert {request.context for request in server.requests} == {"k562"}
+
+
+def test_one_name_for_several_servers_spreads_the_calls(server, monkeypatch):
+    other = Server()
+    addresses = f"ipv4:127.0.0.1:{server.port},127.0.0.1:{other.port}"
+    open_channel = grpc.insecure_channel  # what a headless Service's name resolves to
+    monkeypatch.setattr(
+        grpc, "insecure_channel", lambda _, options: open_channel(addresses, options)
+    )
+    far = load_any(source(server), GENES)
+    until = time.monotonic() + 10  # the second connection is made beside the first answers
+    while not (server.requests and other.requests) and time.monotonic() < until:
+        np.testing.assert_array_equal(far.predict(queries(9)).p, server.model.predict(queries(9)).p)
+    asked = len(server.requests), len(other.requests)
+    for _ in range(20):
+        far.predict(queries(9))
+    far.close()
+    other.stop()
+    assert (len(server.requests) - asked[0], len(other.requests) - asked[1]) == (10, 10)
 
 
 def test_rows_with_contexts_of_their_own(server, model):

@@ -10,9 +10,8 @@ column ``answer`` (or another label) may hold the task as an object or JSON text
     outage           as error, after 8 s
 
 AReaL gives a call 15 s, its time in the queue included, and turns what takes longer or raises into
-0. So this adapter answers within 8 s, ignores ``on_failure="raise"``, and gives the middle of the
-profile's range where it knows no number at all. A worker that has never reached the server knows
-not even that and raises: set ``SOFT_VERIFIER_NEUTRAL``.
+0. So this adapter answers within 8 s and ignores ``on_failure="raise"``. A worker that has never
+reached the server does not know the profile's neutral number and raises, unless one is configured.
 
 ``RewardFunction`` takes its options by keyword and carries to the workers what it has learned.
 """

@@ -7,7 +7,7 @@
     SOFT_VERIFIER_CERT_FILE   PEM file of our own certificate, where the server asks for one
     SOFT_VERIFIER_KEY_FILE    PEM file of its private key
     SOFT_VERIFIER_NEUTRAL     the number for a completion without a reward, where a trainer needs
-                              one and no better is known (see ``outcomes``); finite
+                              one (see ``outcomes``); finite; by default the profile's own
     SOFT_VERIFIER_ON_FAILURE  neutral (default) or raise, for trainers that need a number
     SOFT_VERIFIER_DEADLINE    seconds that one call may take, retries included
     SOFT_VERIFIER_RUN         name of the run, for the server's metrics and audit
@@ -56,7 +56,7 @@ class Configuration:
         ca_file: authority to trust, for https.
         cert_file: our own certificate.
         key_file: its private key.
-        neutral: reward of a completion that has none; None: the mean of what was seen.
+        neutral: reward of a completion that has none; None: the profile's own.
         on_failure: ``neutral`` or ``raise``.
         deadline: seconds that one call may take, retries included.
         run: name of the run.

@@ -8,7 +8,7 @@ group.
 
     ok, invalid      the number
     abstain, error   the group's mean, else the neutral number, and ``sv_valid`` 0; NoReward, which
-                     ends the run, where neither is known or with on_failure=raise
+                     ends the run, with on_failure=raise
     outage           as error, after the deadline
 
 Every sample has the same keys: ``overall``, ``sv_valid``, ``sv_weight``, one for each component.

@@ -10,7 +10,7 @@ routes instead.
 
     ok, invalid      the number, mask_sample false
     abstain, error   the neutral number with mask_sample true (at the top and under
-                     instance_config), failure_kind and failure_reason; if nothing is known, an
+                     instance_config), failure_kind and failure_reason; with on_failure=raise an
                      exception, which Gym answers with a status that is no success
     outage           as error, after the deadline
 

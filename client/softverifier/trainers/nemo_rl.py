@@ -1,7 +1,10 @@
 """NeMo-RL: an environment of its own, without NeMo Gym; read in August 2026.
 
-    register_env("soft_verifier", "softverifier.trainers.nemo_rl.SoftVerifierEnvironment")
+    import softverifier.trainers.nemo_rl as sv; sv.register()        # before the run script's main
     env: {soft_verifier: {profile: rbio-mlp}}
+
+``register`` tells NeMo-RL both where the environment's class is and which Python runs its actor;
+without the second, NeMo-RL refuses to make it.
 
 The environment is a Ray actor (made when it is named, so that importing costs nothing). Each step
 ends the episode: the assistant messages after the last user message are the answer, ``metadata``
@@ -9,8 +12,8 @@ holds the row's columns or its ``ground_truth``. Samples of one batch with the s
 group.
 
     ok, invalid      the number
-    abstain, error   the group's mean, else the neutral number; NoReward ends the run where neither
-                     is known or with on_failure=raise
+    abstain, error   the group's mean, else the neutral number; NoReward ends the run with
+                     on_failure=raise
     outage           as error, after the deadline
 
 ``global_post_process_and_metrics`` reports the share of each status and the mean of each component
@@ -98,6 +101,27 @@ def _cut(log: Messages) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     texts = [{"role": one["role"], "content": one["content"]} for one in log]
     last = max((at for at, one in enumerate(texts) if one["role"] != "assistant"), default=-1)
     return texts[: last + 1], texts[last + 1 :]
+
+
+def register(name: str = "soft_verifier") -> None:
+    """Put the environment among NeMo-RL's own, run by the Python that runs the driver.
+
+    Args:
+        name: under which ``env:`` configures it; NeMo-RL raises ValueError for one that is taken.
+    """
+    from nemo_rl.distributed.ray_actor_environment_registry import (  # type: ignore[import-not-found,unused-ignore]
+        ACTOR_ENVIRONMENT_REGISTRY,
+    )
+    from nemo_rl.distributed.virtual_cluster import (  # type: ignore[import-not-found,unused-ignore]
+        PY_EXECUTABLES,
+    )
+    from nemo_rl.environments.utils import (  # type: ignore[import-not-found,unused-ignore]
+        register_env,
+    )
+
+    path = f"{__name__}.SoftVerifierEnvironment"
+    register_env(name, path)
+    ACTOR_ENVIRONMENT_REGISTRY[path] = PY_EXECUTABLES.SYSTEM
 
 
 def __getattr__(name: str) -> Any:

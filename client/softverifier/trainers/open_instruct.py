@@ -7,8 +7,7 @@ open-instruct finds verifiers by their class; ``register`` makes it. With config
 the server's ``/test_program`` as ``--code_api_url`` instead.
 
     ok, invalid      the number
-    abstain, error   the neutral number, counted; NoReward, where nothing is known or with
-                     on_failure=raise
+    abstain, error   the neutral number, counted; NoReward with on_failure=raise
     outage           as error, after 25 s, below open-instruct's least timeout
 
 The components are in the result's ``reasoning``, which open-instruct logs.
@@ -28,6 +27,8 @@ from softverifier.trainers.scorer import Scorer, scorer_named
 PATIENCE_S: Final = 25.0
 counts: Counter[str] = Counter()
 """Statuses of this process."""
+_REGISTERED: Final[dict[str, Any]] = {}
+"""Held here: a class knows its subclasses weakly, and open-instruct looks for them later."""
 
 
 def score(prediction: str, label: Any, query: str | None = None) -> tuple[float, str]:
@@ -72,15 +73,28 @@ def register(name: str = "soft_verifier") -> Any:
             super().__init__(name, weight=1.0, verifier_config=verifier_config)
 
         def __call__(
-            self, tokenized_prediction: Any, prediction: str, label: Any, query: Any = None
+            self,
+            tokenized_prediction: Any,
+            prediction: str,
+            label: Any,
+            query: Any = None,
+            *unread: Any,  # the rollout's state, in versions that have one
+            **unread_too: Any,
         ) -> Any:
             number, parts = score(prediction, label, query)
             return VerificationResult(score=number, reasoning=parts)
 
         async def async_call(
-            self, tokenized_prediction: Any, prediction: str, label: Any, query: Any = None
+            self,
+            tokenized_prediction: Any,
+            prediction: str,
+            label: Any,
+            query: Any = None,
+            *unread: Any,
+            **unread_too: Any,
         ) -> Any:
             number, parts = await ascore(prediction, label, query)
             return VerificationResult(score=number, reasoning=parts)
 
+    _REGISTERED[name] = SoftVerifier
     return SoftVerifier

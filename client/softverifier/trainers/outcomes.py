@@ -6,62 +6,23 @@ for it decides what is learned, so it is never 0 and never a guess of this code'
 
     None            where the trainer leaves such samples out                    ``masked``
     group's mean    of the numbers that the same group has: advantage 0          ``levelled``
-    neutral         where no group is seen: the configured number, else the mean of every number
-                    that this process has been given for the profile            ``Neutral``
-    NoReward        raised where none of these exists, or on_failure is ``raise``
+    neutral         where no group is seen: the configured number, else the profile's own, a
+                    constant that the server states (``Scorer.neutral``)
+    NoReward        raised where on_failure is ``raise``, or the trainer is better off without
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Hashable, Sequence
+import contextlib
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
-from softverifier.errors import NoReward
+from softverifier.errors import NoReward, SoftVerifierError
 from softverifier.rewards import Reward
 from softverifier.trainers.recipes import Recipe, figure_of
 
 DIGITS = 6
 """A mean is rounded so that it does not depend on the order of summation."""
-
-
-class Neutral:
-    """The number that stands for "don't know" where a trainer shows no group.
-
-    The mean over ``ok`` and ``invalid`` of this process: with it a missing reward moves no
-    average, and in a group-normalised objective it moves an advantage as little as one number
-    that knows nothing of the group can. Travels with a pickled adapter.
-    """
-
-    def __init__(self, configured: float | None) -> None:
-        self.configured = configured
-        self.total = 0.0
-        self.count = 0
-        self._lock = threading.Lock()
-
-    def see(self, rewards: Sequence[Reward]) -> None:
-        """Count what has a number."""
-        total, count = 0.0, 0
-        for reward in rewards:
-            if reward.reward is not None:
-                total += reward.reward
-                count += 1
-        with self._lock:
-            self.total += total
-            self.count += count
-
-    def value(self) -> float | None:
-        """The number; None if nothing is configured and nothing was seen."""
-        if self.configured is not None:
-            return self.configured
-        return round(self.total / self.count, DIGITS) if self.count else None
-
-    def __getstate__(self) -> tuple[float | None, float, int]:
-        return self.configured, self.total, self.count
-
-    def __setstate__(self, state: tuple[float | None, float, int]) -> None:
-        self.configured, self.total, self.count = state
-        self._lock = threading.Lock()
 
 
 def masked(rewards: Sequence[Reward]) -> list[float | None]:
@@ -105,6 +66,19 @@ def no_reward(reward: Reward) -> NoReward:
         f"no reward ({reward.status}, {reward.reason}){why}. To go on with a number of your own, "
         "set SOFT_VERIFIER_NEUTRAL (and SOFT_VERIFIER_ON_FAILURE=neutral)"
     )
+
+
+@contextlib.contextmanager
+def unswallowed() -> Iterator[None]:
+    """For callers that make 0.0 of an exception: what should end the run does.
+
+    Raises:
+        SystemExit: where a ``SoftVerifierError`` would have been raised; with its message.
+    """
+    try:
+        yield
+    except SoftVerifierError as error:
+        raise SystemExit(f"soft-verifier: {error}") from error
 
 
 def figures(reward: Reward, given: float, recipe: Recipe) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What an adapter knows of its profile: name, digest, floor, and the names of its components.
+"""What an adapter knows of its profile: name, digest, floor, neutral number, components' names.
 
 Read once from ``GET /v1/profiles``, because several trainers demand the same keys for every sample
 and an outage must not change them.
@@ -26,7 +26,7 @@ class Recipe:
         digest: of what was served when the adapter first asked.
         version: of the profile.
         floor: what an invalid completion earns.
-        middle: of the range that rewards lie in.
+        neutral: what stands in for a reward that there is none of, the same for all who ask.
         components: their names, in order.
         task_type: the one type of task it judges, None if there are several or none.
         example: an item that works.
@@ -37,7 +37,7 @@ class Recipe:
     digest: str
     version: str
     floor: float
-    middle: float
+    neutral: float
     components: tuple[str, ...]
     task_type: str | None
     example: Mapping[str, Any]
@@ -79,7 +79,7 @@ def recipe_named(profile: str, listed: Sequence[Mapping[str, Any]]) -> Recipe:
             digest=found["digest"],
             version=str(found["version"]),
             floor=float(recipe["compose"]["floor"]),
-            middle=sum(map(float, found["range"])) / 2,
+            neutral=float(found["neutral"]),
             components=names,
             task_type=types[0] if len(types) == 1 else None,
             example=found["example"]["items"][0],

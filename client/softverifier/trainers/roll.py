@@ -10,8 +10,8 @@
 are a group.
 
     ok, invalid      the number
-    abstain, error   the group's mean, else the neutral number; NoReward, which ends the run, where
-                     neither is known or with on_failure=raise
+    abstain, error   the group's mean, else the neutral number; NoReward, which ends the run, with
+                     on_failure=raise
     outage           as error, after the deadline
 
 The answer has ``scores`` and ``response_level_rewards`` (float32: ROLL's own float16 has three

@@ -55,13 +55,17 @@ def item_of(
         prompt: text or messages, read only where no task is stated.
         task_type: of flat fields without a stated type, where the profile judges only one.
     """
+    said = "" if completion is None else completion
+    bare = isinstance(label, dict) and "type" in label and "task" not in label
+    if bare and _READ.isdisjoint(columns) and None not in label.values():
+        return {"completion": said, "task": label}  # nearly every row of a step
     cells: dict[str, Any] = {}
     for name, value in columns.items():
         if name in _READ and _given(value):
             cells[SYNONYMS.get(name, name)] = value
     if label is not None and _given(label):
         cells.update(labelled(label))
-    item: dict[str, Any] = {"completion": "" if completion is None else completion}
+    item: dict[str, Any] = {"completion": said}
     if len(cells) == 1 and isinstance(cells.get("task"), dict):  # nearly every row of a step
         item["task"] = _task(cells, task_type)
         return item

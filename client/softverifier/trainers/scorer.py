@@ -26,7 +26,7 @@ from softverifier.items import ItemLike, identity
 from softverifier.rewards import Reward
 from softverifier.trainers.configuration import PATIENCE_S, Configuration, configured
 from softverifier.trainers.meeting import Meeting
-from softverifier.trainers.outcomes import Neutral, levelled, no_reward
+from softverifier.trainers.outcomes import levelled, no_reward
 from softverifier.trainers.recipes import Recipe, recipe_named
 
 LOG: Final = logging.getLogger("softverifier")
@@ -40,7 +40,7 @@ Context = Mapping[str, Any]
 
 
 class Scorer:
-    """A server, one profile of it, and the average that it gave so far.
+    """A server and one profile of it.
 
     Args:
         configuration: where and what.
@@ -50,7 +50,6 @@ class Scorer:
     def __init__(self, configuration: Configuration, adapter: str = "adapter") -> None:
         self.configuration = configuration
         self.adapter = adapter
-        self.neutral = Neutral(configuration.neutral)
         self._recipe: Recipe | None = None
         self._start()
 
@@ -79,7 +78,6 @@ class Scorer:
     def _here(self) -> None:
         """In a forked child: locks that another thread held would be held for ever."""
         if self._process != os.getpid():
-            self.neutral.__setstate__(self.neutral.__getstate__())
             self._start()
 
     @property
@@ -146,11 +144,8 @@ class Scorer:
         self._here()
         _ = self.recipe
         if 0 < len(items) <= SMALL:
-            rewards = self._meeting(context).score(items)
-        else:
-            rewards = self._sent(items, context)
-        self.neutral.see(rewards)
-        return rewards
+            return self._meeting(context).score(items)
+        return self._sent(items, context)
 
     def _sent(self, items: Sequence[ItemLike], context: Context | None) -> list[Reward]:
         try:
@@ -170,7 +165,6 @@ class Scorer:
             rewards: list[Reward] = await client.score(items, None, context)
         except (ServerUnavailable, DeadlineExceeded) as error:
             rewards = outage(items, error)
-        self.neutral.see(rewards)
         return rewards
 
     def _awaited(self) -> Any:
@@ -194,9 +188,19 @@ class Scorer:
         return found
 
     @property
+    def neutral(self) -> float:
+        """What stands for "don't know" where no group is seen. Raises as ``recipe``."""
+        configured = self.configuration.neutral
+        return self.recipe.neutral if configured is None else configured
+
+    @property
     def stand_in(self) -> float | None:
-        """What may stand for a missing number; None where the setting is to raise."""
-        return self.neutral.value() if self.configuration.on_failure == "neutral" else None
+        """What may stand for a missing number; None where the setting is to raise.
+
+        None too where none is configured and the server was never reached, which states its own.
+        """
+        known = self._recipe is not None or self.configuration.neutral is not None
+        return self.neutral if known and self.configuration.on_failure == "neutral" else None
 
     def number(self, reward: Reward) -> float:
         """The reward of one completion whose group is not seen.
@@ -210,16 +214,8 @@ class Scorer:
         return found
 
     def number_at_last(self, reward: Reward) -> float:
-        """``number`` for a trainer that makes a 0 of an exception: the range's middle, if need be.
-
-        The server's own routes give the same value to those that they cannot ask to wait.
-        """
-        if reward.reward is None and self.neutral.value() is None:
-            LOG.warning("soft-verifier: %s; the middle of the range stands in", no_reward(reward))
-            return self.recipe.middle
-        known = self.neutral.value() if reward.reward is None else reward.reward
-        assert known is not None
-        return known
+        """``number`` for a trainer that makes a 0 of an exception: whatever on_failure says."""
+        return self.neutral if reward.reward is None else reward.reward
 
     def numbers(self, rewards: Sequence[Reward], groups: Sequence[Hashable]) -> list[float]:
         """The rewards of completions whose groups are seen.
@@ -244,10 +240,10 @@ class Scorer:
 
     def __getstate__(self) -> tuple[Any, ...]:
         """What is known travels with the adapter; connections do not."""
-        return self.configuration, self.adapter, self.neutral, self._recipe
+        return self.configuration, self.adapter, self._recipe
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.configuration, self.adapter, self.neutral, self._recipe = state
+        self.configuration, self.adapter, self._recipe = state
         self._start()
 
 

@@ -1,4 +1,4 @@
-"""SkyRL: a text environment of one turn, read in August 2026.
+"""SkyRL: a text environment of one turn, run with skyrl-gym 0.4.
 
     from skyrl_gym.envs import register
     register(id="soft-verifier", entry_point="softverifier.trainers.skyrl:SoftVerifierEnv")
@@ -9,8 +9,8 @@ hold the task as an object or JSON text. SkyRL steps environments in 32 threads:
 together.
 
     ok, invalid      the number
-    abstain, error   the neutral number, counted in the metadata (``sv_valid`` 0); NoReward where
-                     nothing is known or with on_failure=raise
+    abstain, error   the neutral number, counted in the metadata (``sv_valid`` 0); NoReward with
+                     on_failure=raise
     outage           as error, after the deadline
 """
 
@@ -35,8 +35,9 @@ class Environment:
 
     def __init__(self, env_config: Any = None, extras: Mapping[str, Any] | None = None) -> None:
         super().__init__()
-        told = dict(env_config or {})
-        given = {name: told[name] for name in told if name in VARIABLES}
+        given = {
+            name: value for name in VARIABLES if (value := _told(env_config, name)) is not None
+        }
         self.scorer = scorer_named("skyrl", **given)
         self.row = dict(extras or {})
         self.prompt: Any = None
@@ -72,6 +73,13 @@ class Environment:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _told(env_config: Any, name: str) -> Any:
+    """A field of what SkyRL hands over: a mapping, or an object with attributes, by version."""
+    if isinstance(env_config, Mapping) or hasattr(env_config, "keys"):
+        return env_config.get(name)
+    return getattr(env_config, name, None)
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ components are left in ``sample.metadata["soft_verifier"]`` as well.
 
     ok, invalid      the number
     abstain, error   the group's mean where a group is seen, else the neutral number; sv_valid 0;
-                     NoReward (the rollout dies) where nothing is known or with on_failure=raise
+                     NoReward (the rollout dies) with on_failure=raise
     outage           as error, after the deadline
 """
 

@@ -1,4 +1,4 @@
-"""ms-swift, read at 4.6: an external plugin.
+"""ms-swift, run at 4.6: an external plugin.
 
     swift rlhf --rlhf_type grpo --external_plugins "$(softverifier path swift)" \
         --reward_funcs soft_verifier …

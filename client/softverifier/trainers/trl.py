@@ -1,4 +1,4 @@
-"""TRL: GRPO, RLOO and AsyncGRPO, read at 1.10.
+"""TRL: GRPO, RLOO and AsyncGRPO, as of 1.16.
 
     trl grpo --reward_funcs softverifier.trainers.trl.reward …
 
@@ -16,9 +16,15 @@ or messages, all samples of one rank in one call.
 Soft rewards lose their softness under the default normalisation: use ``scale_rewards=False``.
 
 Logs: ``log_extra`` gets the columns ``sv_status``, ``sv_answer`` and one for each component,
-``log_metric`` the share of each status; all ranks log the same keys.
+``log_metric`` the share of each status and each component's mean; AsyncGRPO offers neither. A
+mean of nothing is left out; TRL before 1.16, where all ranks must log the same keys, is given the
+last one.
 
-TRL looks for ``async def``; ``reward_async`` is one, ``RewardFunction`` blocks.
+TRL looks for ``async def``; ``reward_async`` is one, ``RewardFunction`` blocks. AsyncGRPO pickles
+reward functions for its rollout process: all of these can be.
+
+Limits: two profiles in one run are rewards of their own, but share one name in TRL's log, where
+their figures are averaged and the completions table shows the later one.
 """
 
 from __future__ import annotations
@@ -70,17 +76,27 @@ def _remade(scorer: Scorer, none: bool | None) -> RewardFunction:
 
 def reward_function(*, none: bool | None = None, **options: Any) -> Callable[..., Any]:
     """The same as ``RewardFunction``, as an ``async def``: several reward functions run at once."""
-    scorer = scorer_of(configured(**options), "trl")
+    return _Awaited(soft_verifier, scorer_of(configured(**options), "trl"), none)
 
-    async def soft_verifier(
-        prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
-    ) -> list[float | None]:
-        task_type = (await scorer.arecipe()).task_type
-        items = _items(prompts, completions, columns, task_type)
-        rewards = await scorer.ascore(items, _context(columns))
-        return _given(scorer, rewards, prompts, columns, none)
 
-    return soft_verifier
+class _Awaited(functools.partial[Any]):
+    """TRL takes it for the ``async def`` that it is; unlike a closure it can be pickled."""
+
+    __name__ = "soft_verifier"
+
+
+async def soft_verifier(
+    scorer: Scorer,
+    none: bool | None,
+    prompts: Sequence[Any],
+    completions: Sequence[Any],
+    **columns: Any,
+) -> list[float | None]:
+    """What ``reward_function`` makes, its first two arguments given; TRL logs by this name."""
+    task_type = (await scorer.arecipe()).task_type
+    items = _items(prompts, completions, columns, task_type)
+    rewards = await scorer.ascore(items, _context(columns))
+    return _given(scorer, rewards, prompts, columns, none)
 
 
 def reward(
@@ -152,17 +168,30 @@ def _log(scorer: Scorer, rewards: Sequence[Reward], columns: dict[str, Any]) -> 
         for key, value in shares(rewards).items():
             log_metric(key, value)
         for key, mean in component_means(rewards, scorer.recipe).items():
-            # A rank without a score must log the key all the same; NaN would spread to the rest.
-            log_metric(key, scorer.lasting(key, mean))
+            lasting = scorer.lasting(key, mean)
+            if mean is not None or not gathers_by_key():
+                log_metric(key, lasting)
 
 
 @functools.cache
 def bears_none() -> bool:
     """Whether the installed TRL leaves out samples whose reward is None, even whole rows (1.6)."""
+    found = _installed()
+    return found is None or found >= (1, 6)  # None: not TRL's own process, as in tests
+
+
+@functools.cache
+def gathers_by_key() -> bool:
+    """Whether the installed TRL bears a metric that one rank lacks (1.16); NaN would spread."""
+    found = _installed()
+    return found is not None and found >= (1, 16)
+
+
+def _installed() -> tuple[int, int] | None:
     import importlib.metadata  # a third of what importing this adapter would cost
 
     try:
         major, minor, *_ = importlib.metadata.version("trl").split(".")
     except importlib.metadata.PackageNotFoundError:
-        return True  # not TRL's own process, as in tests
-    return (int(major), int(minor)) >= (1, 6)
+        return None
+    return int(major), int(minor)

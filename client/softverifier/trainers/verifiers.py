@@ -17,8 +17,8 @@ answer is the last assistant message, its reasoning included.
     outage           as error, after the deadline
 
 Legacy therefore ignores ``on_failure="raise"``, waits for a server that was never reached for as
-long as it takes, and gives the middle of the profile's range where no number is known at all (the
-very first completion abstains).
+long as it takes, and ends the process (``SystemExit``) where the server refuses: wrong key, wrong
+profile. It is part of verifiers up to 0.3; 0.4 has v1 alone.
 
 v1 records the components as metrics of the trace; legacy leaves them in
 ``state["soft_verifier"]``.
@@ -31,9 +31,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from softverifier.errors import ServerUnavailable
+from softverifier.errors import NoReward, ServerUnavailable
 from softverifier.rewards import Reward
-from softverifier.trainers.outcomes import figures, levelled, no_reward
+from softverifier.trainers.outcomes import figures, levelled, no_reward, unswallowed
 from softverifier.trainers.recipes import Recipe
 from softverifier.trainers.rows import COUNTED, group_of, item_of, label_in
 from softverifier.trainers.scorer import LOG, Scorer, scorer_named
@@ -50,10 +50,14 @@ async def reward(task: Any, trace: Any) -> float:
         SoftVerifierError: as ``scorer`` says.
     """
     scorer = scorer_named("verifiers", PATIENCE_S)
-    recipe = await scorer.arecipe()
     row = _fields(task)
-    item = _item(row, _said(trace), row.get("prompt"), recipe.task_type)
-    (given,) = await scorer.ascore([item])
+    try:
+        recipe = await scorer.arecipe()
+        item = _item(row, _said(trace), row.get("prompt"), recipe.task_type)
+        (given,) = await scorer.ascore([item])
+    except asyncio.CancelledError as cut:
+        # An expired timeout.scoring leaves a trace that counts as good, and whose rewards sum to 0.
+        raise NoReward("cut off by verifiers; raise timeout.scoring of the agent") from cut
     if given.reward is None:
         raise no_reward(given)
     record = getattr(trace, "record_metrics", None)
@@ -65,10 +69,11 @@ async def reward(task: Any, trace: Any) -> float:
 async def legacy_reward(
     prompt: Any, completion: Any, answer: Any, state: Any, info: Any = None, task: Any = None
 ) -> float:
-    """The reward of one rollout of a legacy Rubric. Raises only what the server refuses."""
-    scorer, recipe = await _legacy()
-    item = _legacy_item(prompt, completion, answer, info, task, recipe.task_type)
-    (given,) = await scorer.ascore([item])
+    """The reward of one rollout of a legacy Rubric; ``SystemExit`` for what the server refuses."""
+    with unswallowed():
+        scorer, recipe = await _legacy()
+        item = _legacy_item(prompt, completion, answer, info, task, recipe.task_type)
+        (given,) = await scorer.ascore([item])
     number = scorer.number_at_last(given)
     _leave(state, given, number, recipe)
     return number
@@ -82,16 +87,16 @@ async def legacy_rewards(
     infos: Sequence[Any] | None = None,
     tasks: Sequence[Any] | None = None,
 ) -> list[float]:
-    """The rewards of a group; parameters in the plural make the Rubric hand over all of it."""
-    scorer, recipe = await _legacy()
-    kind = recipe.task_type
-    nothing = [None] * len(completions)
-    columns = (prompts, completions, answers, infos or nothing, tasks or nothing)
-    items = [_legacy_item(*row, kind) for row in zip(*columns, strict=True)]
-    rewards = await scorer.ascore(items)
-    groups = [group_of(prompt) for prompt in prompts]
-    neutral = scorer.neutral.value()
-    numbers = levelled(rewards, groups, recipe.middle if neutral is None else neutral)
+    """``legacy_reward`` for a group: parameters in the plural make the Rubric hand over all."""
+    with unswallowed():
+        scorer, recipe = await _legacy()
+        kind = recipe.task_type
+        nothing = [None] * len(completions)
+        columns = (prompts, completions, answers, infos or nothing, tasks or nothing)
+        items = [_legacy_item(*row, kind) for row in zip(*columns, strict=True)]
+        rewards = await scorer.ascore(items)
+    groups = [group_of(_plain(prompt)) for prompt in prompts]
+    numbers = levelled(rewards, groups, scorer.neutral)
     for state, given, number in zip(states, rewards, numbers, strict=True):
         _leave(state, given, number, recipe)
     return numbers
@@ -111,13 +116,25 @@ async def _legacy() -> tuple[Scorer, Recipe]:
 def _legacy_item(
     prompt: Any, completion: Any, answer: Any, info: Any, task: Any, kind: str | None
 ) -> dict[str, Any]:
-    row = _fields(info)
-    # The data set's ``task`` column is the environment's name unless it is an object.
-    if "task" not in row and (isinstance(task, Mapping) or str(task).lstrip().startswith("{")):
-        row["task"] = task
-    if "truth" not in row and answer not in (None, ""):
-        row["truth"] = answer
-    return _item(row, completion, prompt, kind)
+    row = {**_columns(task), **_fields(info)}
+    if answer not in (None, ""):
+        row.setdefault("answer", answer)
+    return _item(row, _plain(completion), _plain(prompt), kind)
+
+
+def _columns(task: Any) -> dict[str, Any]:
+    """What ``state["task"]`` says: a task of ours, the whole row (0.3), or a mere name (before)."""
+    row = _fields(task)
+    if "type" in row and "prompt" not in row:
+        return {"task": row}
+    return {name: row[name] for name in row if name in COUNTED}
+
+
+def _plain(messages: Any) -> Any:
+    """Messages as objects of JSON; 0.3 has models of them."""
+    if not isinstance(messages, list | tuple):
+        return messages
+    return [one.model_dump() if hasattr(one, "model_dump") else one for one in messages]
 
 
 def _item(row: Mapping[str, Any], completion: Any, prompt: Any, kind: str | None) -> dict[str, Any]:
@@ -137,6 +154,8 @@ def _fields(task: Any) -> dict[str, Any]:
             info = json.loads(task if isinstance(task, str) else str(info))
         except ValueError:
             info = None
+        if isinstance(task, str) and isinstance(info, Mapping) and "type" in info:
+            return dict(info)
     below = info if isinstance(info, Mapping) else {}
     return {**{name: below[name] for name in below if name in COUNTED}, **row}
 

@@ -2,11 +2,16 @@
 
     reward.custom_reward_function.path=pkg://softverifier.trainers.verl
     reward.custom_reward_function.name=compute_score
+    +reward.custom_reward_function.reward_kwargs.profile=rbio-mlp        # or by environment
 
-``compute_score`` is an ``async def`` for one sample; ``compute_score_sync`` blocks, for reward
-managers that call from threads; ``compute_scores`` takes a batch. The task is read from
-``ground_truth`` (an object or JSON text) and the counted columns of ``extra_info``, which is read
-and neither sent whole nor kept; verl shows no prompt. Options come as ``reward_kwargs`` too.
+    compute_score           naive, dapo, gdpo: an ``async def`` for one sample
+    compute_score_sync      remote, and the older naive and dapo: the same, blocking
+    compute_scores          the older batch manager
+    compute_score_uncaught  rate_limited, which makes 0.0 of an exception and of its own timeout
+    number_uncaught         the older prime, likewise, which wants a bare number
+
+The task is read from ``ground_truth`` (an object or JSON text) and the counted columns of
+``extra_info``, which is read and neither sent whole nor kept; verl shows no prompt.
 
     ok, invalid      the number, sv_valid=1
     abstain, error   retried to the deadline, then the neutral number with the same keys and
@@ -14,7 +19,8 @@ and neither sent whole nor kept; verl shows no prompt. Options come as ``reward_
     outage           as error
 
 Every sample returns exactly the same keys: ``score``, ``sv_valid``, ``sv_weight`` and one for each
-component, all finite floats, so that verl averages them. None is named ``reward``.
+component, all finite floats, so that verl averages them. None is named ``reward``. The
+``…_uncaught`` raise what no manager catches: the run ends, where it would go on with zeros.
 """
 
 from __future__ import annotations
@@ -22,12 +28,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from softverifier.errors import DeadlineExceeded, SoftVerifierError
 from softverifier.rewards import Reward
-from softverifier.trainers.configuration import VARIABLES
-from softverifier.trainers.outcomes import figures
+from softverifier.trainers.outcomes import figures, unswallowed
 from softverifier.trainers.rows import item_of
-from softverifier.trainers.scorer import Scorer, scorer_named
+from softverifier.trainers.scorer import LOG, Scorer, outage, scorer_named
 
+_ITS_OWN: Final = ("reward_router_address", "reward_model_tokenizer")
+"""What verl adds to ``reward_kwargs``."""
 _STEPS: Final = frozenset({"global_steps", "global_step", "step"})
 
 
@@ -76,11 +84,61 @@ def compute_scores(
     return [_score(scorer, reward) for reward in rewards]
 
 
+async def compute_score_uncaught(
+    data_source: str,
+    solution_str: str,
+    ground_truth: Any,
+    extra_info: Mapping[str, Any] | None = None,
+    **reward_kwargs: Any,
+) -> dict[str, float]:
+    """``compute_score`` for who makes zeros of exceptions and of what a timeout cut off.
+
+    Raises:
+        CancelledError: instead of any error; it ends the step, its reason is in the log.
+    """
+    import asyncio
+
+    try:
+        return await compute_score(
+            data_source, solution_str, ground_truth, extra_info, **reward_kwargs
+        )
+    except asyncio.CancelledError:
+        # What is awaited with a timeout and answers its cancellation counts as in time.
+        scorer = _scorer(reward_kwargs)
+        if scorer.known is None or scorer.stand_in is None:
+            LOG.error("soft-verifier: cut off with no number to give; raise reward.timeout")
+            raise
+        late = DeadlineExceeded("cut off by verl's own timeout; raise reward.timeout")
+        (reward,) = outage([{"completion": solution_str}], late)
+        return _score(scorer, reward)
+    except SoftVerifierError as error:
+        LOG.error("soft-verifier: %s", error)
+        raise asyncio.CancelledError(str(error)) from error
+
+
+def number_uncaught(
+    data_source: str,
+    solution_str: str,
+    ground_truth: Any,
+    extra_info: Mapping[str, Any] | None = None,
+    **reward_kwargs: Any,
+) -> float:
+    """The score alone, blocking, for who makes zeros of exceptions.
+
+    Raises:
+        SystemExit: instead of any error.
+    """
+    with unswallowed():
+        found = compute_score_sync(
+            data_source, solution_str, ground_truth, extra_info, **reward_kwargs
+        )
+    return found["score"]
+
+
 def _scorer(options: Mapping[str, Any]) -> Scorer:
-    # verl adds keywords of its own, e.g. of its reward router; they are not ours to refuse.
     if not options:
         return scorer_named("verl")
-    return scorer_named("verl", **{k: v for k, v in options.items() if k in VARIABLES})
+    return scorer_named("verl", **{k: v for k, v in options.items() if k not in _ITS_OWN})
 
 
 def _item(

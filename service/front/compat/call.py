@@ -2,11 +2,14 @@
 
     ?profile=NAME          recipe, possibly pinned (NAME@sha256:…); also the header
                            ``x-softverifier-profile``; either goes over a label's own
-    ?neutral=X             what a sample earns that has no reward; the middle of the profile's range
-                           by default, which is what a coin earns where the classes' scores sum to 1
-    ?on_missing=refuse     answer such a sample with an error instead
+    ?neutral=X             what a sample earns that has no reward; by default the profile's own
+                           (``GET /v1/profiles/NAME``), which adapters give too
+    ?on_missing=refuse     answer such a sample with an error instead; also the header
+                           ``x-softverifier-on-missing``
     ?deadline_ms=N         longest time for one request, retries included; the server's by default
-    ?run=NAME&split=NAME   whose samples they are, for metrics and the audit log
+    ?run=NAME&step=N&split=NAME
+                           whose samples they are, for metrics and the audit log; also the headers
+                           ``x-softverifier-run``, ``-step`` and ``-split``; the URL goes over them
     ?scalar=1              of ``/rm``: a bare number
 
 Unknown parameters are refused by name. Limits: what differs from sample to sample stands in labels.
@@ -21,11 +24,15 @@ from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from service.errors import BadRequest, nearest
-from service.requests import NO_CONTEXT, RunContext
+from service.requests import MOST_STEP, NO_CONTEXT, RunContext
 from service.security.gate import ANYONE, Caller
 
-HEADER: Final = b"x-softverifier-profile"
-PARAMETERS: Final = ("profile", "neutral", "on_missing", "deadline_ms", "run", "split", "scalar")
+IN_HEADERS: Final = ("profile", "run", "step", "split", "on_missing")
+PARAMETERS: Final = (*IN_HEADERS, "neutral", "deadline_ms", "scalar")
+_PREFIX: Final = b"x-softverifier-"
+_HEADERS: Final = {
+    _PREFIX + name.replace("_", "-").encode(): i for i, name in enumerate(IN_HEADERS)
+}
 ON_MISSING: Final = ("neutral", "refuse")
 
 
@@ -62,21 +69,21 @@ def read_call(
     Raises:
         BadRequest: an unknown parameter, or a value that cannot be.
     """
-    named, host = b"", b""
+    stated, host = [b""] * len(IN_HEADERS), b""
     for name, value in headers:
-        if name == HEADER:
-            named = value
+        if name in _HEADERS:
+            stated[_HEADERS[name]] = value
         elif name == b"host":
             host = value
-    options = read_options(query, named)
+    options = read_options(query, *stated)
     if caller is not ANYONE:
         options = options._replace(caller=caller)
     return Call(options, body, host.decode("latin-1"))
 
 
 @functools.lru_cache(maxsize=1024)
-def read_options(query: bytes, header: bytes = b"") -> Options:
-    """Query string and profile header as options; raises as ``read_call``."""
+def read_options(query: bytes, *headers: bytes) -> Options:
+    """Query string and the values of ``IN_HEADERS`` as options; raises as ``read_call``."""
     found: dict[str, str] = {}
     text = query.decode("latin-1").replace("+", "%2B")  # profiles have a + in their names
     pairs = parse_qsl(text, keep_blank_values=True, errors="replace")
@@ -87,19 +94,23 @@ def read_options(query: bytes, header: bytes = b"") -> Options:
         if name in found:
             raise BadRequest(f"parameter {name!r} stands twice in the URL", field=name)
         found[name] = value
+    for name, header in zip(IN_HEADERS, headers, strict=False):
+        said = header.decode("utf-8", "replace").strip()
+        if said and not found.get(name):
+            found[name] = said
     on_missing = found.get("on_missing", "neutral")
     if on_missing not in ON_MISSING:
         raise BadRequest(
             f"on_missing: {on_missing!r}, expected one of {', '.join(ON_MISSING)}",
             field="on_missing",
         )
-    run, split = found.get("run", ""), found.get("split", "")
+    context = RunContext(found.get("run", ""), _step(found), found.get("split", ""))
     return Options(
-        found.get("profile") or header.decode("utf-8", "replace").strip() or None,
+        found.get("profile") or None,
         _number(found, "neutral"),
         on_missing == "refuse",
         _positive(found, "deadline_ms"),
-        RunContext(run, None, split) if run or split else NO_CONTEXT,
+        NO_CONTEXT if context == NO_CONTEXT else context,
         _switch(found, "scalar"),
     )
 
@@ -114,6 +125,15 @@ def _number(found: dict[str, str], name: str) -> float | None:
     if not math.isfinite(value):
         raise BadRequest(f"{name}: {found[name]!r}, expected a finite number", field=name)
     return value
+
+
+def _step(found: dict[str, str]) -> int | None:
+    stated = found.get("step", "")
+    if not stated:
+        return None
+    if not (stated.isascii() and stated.isdigit() and int(stated[:20]) < MOST_STEP):
+        raise BadRequest(f"step: {stated!r}, expected a whole number from 0", field="step")
+    return int(stated)
 
 
 def _positive(found: dict[str, str], name: str) -> float | None:

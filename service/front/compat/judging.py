@@ -3,7 +3,7 @@
 A sample without a reward (``abstain``, ``error``) is not the policy's doing. Failures that another
 try may mend are tried again until the deadline; what is left earns a neutral value with
 ``sv_valid`` 0, never the floor: the mean of its group's rewards where the request shows the group,
-else the run's ``neutral``, else the middle of the profile's range. All of them are constants, so
+else the run's ``neutral``, else the profile's (``service.rewards.neutral``). Both are constants, so
 that the same completion never earns two numbers in one group: after division by the standard
 deviation a difference of 1e-4 would be an advantage of one half. ``invalid`` is the policy's doing
 and earns the profile's floor.
@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
+import functools
 import math
 import re
 import time
@@ -34,7 +36,7 @@ from service.errors import (
 from service.front.compat.call import Options
 from service.front.compat.labels import Sample
 from service.pipeline import Pipeline
-from service.requests import BadItem
+from service.requests import BadItem, RunContext
 from service.rewards.core import RETRYABLE, Item, Reason, Result
 from service.rewards.profiles import Profile
 
@@ -102,16 +104,23 @@ async def _judged(pipeline: Pipeline, samples: Sequence[Sample], options: Option
             "x-softverifier-profile, or name it in the label",
             field="profile",
         )
-    places: dict[str, list[int]] = {}
-    for place, name in enumerate(names):
-        places.setdefault(str(name), []).append(place)
+    places: dict[tuple[str, RunContext], list[int]] = {}
+    for place, (name, sample) in enumerate(zip(names, samples, strict=True)):
+        places.setdefault((str(name), _context(sample, options)), []).append(place)
+    deadline = pipeline.deadline(options.deadline_ms)
+    asked = [
+        _scored(pipeline, name, [samples[i].item for i in group], context, deadline)
+        for (name, context), group in places.items()
+    ]
+    # Side by side, so that none waits while another tries again; nearly always it is one.
+    scored = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
     outcomes: dict[int, Outcome] = {}
-    for name, group in places.items():
-        profile, results = await _scored(pipeline, name, [samples[i].item for i in group], options)
+    for group, (profile, results) in zip(places.values(), scored, strict=True):
         if options.refuse:
             _refuse(results)
         keys = [samples[i].group for i in group]
-        outcomes |= zip(group, _levelled(profile, results, keys, options), strict=True)
+        levelled = _levelled(pipeline, profile, results, keys, options)
+        outcomes |= zip(group, levelled, strict=True)
     return [outcomes[i] for i in range(len(samples))]
 
 
@@ -148,15 +157,19 @@ def names_of(pipeline: Pipeline, options: Options) -> list[str]:
     return names
 
 
+@functools.cache
 def figure_of(component: str) -> str:
     """A component's name as a key that every logger takes: ``sv_perturbation_de``."""
     return "sv_" + _PLAIN.sub("_", component)
 
 
-def neutral_of(profile: Profile, options: Options) -> float:
+def neutral_of(pipeline: Pipeline, profile: Profile, options: Options) -> float:
     """What a sample earns that has no reward, where its group is not seen."""
-    low, high = profile.range
-    return round((low + high) / 2, DECIMALS) if options.neutral is None else options.neutral
+    if options.neutral is not None:
+        return options.neutral
+    found = profile.neutral(pipeline.models.specs).value
+    assert found is not None  # it hangs on served models alone, and the pipeline requires them
+    return found
 
 
 def why(outcome: Outcome) -> str:
@@ -167,18 +180,29 @@ def why(outcome: Outcome) -> str:
     return f"{result.reason}: {result.message}" if result.message else result.reason
 
 
+def _context(sample: Sample, options: Options) -> RunContext:
+    """Whose sample it is; a step of the URL or a header goes over the label's."""
+    stated = options.context
+    if sample.step is None or stated.step is not None:
+        return stated
+    return dataclasses.replace(stated, step=sample.step)
+
+
 async def _scored(
-    pipeline: Pipeline, name: str, items: Sequence[Item | BadItem], options: Options
+    pipeline: Pipeline,
+    name: str,
+    items: Sequence[Item | BadItem],
+    context: RunContext,
+    deadline: float,
 ) -> tuple[Profile, list[Result]]:
     """Results, what another try may mend tried again until the deadline."""
     profile = pipeline.profile(name)
-    deadline = pipeline.deadline(options.deadline_ms)
     results: dict[int, Result] = {}
     left, pause = list(range(len(items))), FIRST_PAUSE_S
     while left:
         asked = [items[i] for i in left]
         try:
-            _, found = await pipeline.score(name, asked, context=options.context, deadline=deadline)
+            _, found = await pipeline.score(name, asked, context=context, deadline=deadline)
         except DeadlineExceeded as error:
             found = [_lost(profile, item, Reason.DEADLINE, error.message) for item in asked]
         except Overloaded as error:
@@ -201,7 +225,11 @@ def _lost(profile: Profile, item: Item | BadItem, reason: Reason, message: str) 
 
 
 def _levelled(
-    profile: Profile, results: Sequence[Result], groups: Sequence[Hashable], options: Options
+    pipeline: Pipeline,
+    profile: Profile,
+    results: Sequence[Result],
+    groups: Sequence[Hashable],
+    options: Options,
 ) -> list[Outcome]:
     """Outcomes; what has no reward gets its group's mean where the group is seen."""
     known: dict[Hashable, list[float]] = {}
@@ -209,11 +237,13 @@ def _levelled(
         if result.reward is not None and group is not None:
             known.setdefault(group, []).append(result.reward)
     low, high = profile.range
-    neutral = neutral_of(profile, options)
+    neutral: float | None = None
     outcomes = []
     for result, group in zip(results, groups, strict=True):
         reward = result.reward
         if reward is None:
+            if neutral is None:
+                neutral = neutral_of(pipeline, profile, options)
             rewards = known.get(group)
             reward = round(math.fsum(rewards) / len(rewards), DECIMALS) if rewards else neutral
         place = (reward - low) / (high - low) if high > low else 0.5

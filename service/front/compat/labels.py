@@ -2,8 +2,9 @@
 
 A label is an object or its JSON text: a task (``{"type": …}``), or columns as ``cells`` reads them
 (``task``, ``truth``, ``keywords``, rbio's ``classes`` and ``class_confidences``, ``profile``,
-``group``, ``weight``, ``split``). Anything else is the truth. Without a task the prompt is read by
-rbio's template, and an item without either is judged as it is: the profile says what is missing.
+``group``, ``weight``, ``split``, and ``step`` or ``global_step``). Anything else is the truth.
+Without a task the prompt is read by rbio's template, and an item without either is judged as it is:
+the profile says what is missing.
 
 Entities come from the label or the prompt, never from the completion. Limits: unknown columns of a
 label are ignored, since rows of data sets carry much that is nobody's business here.
@@ -17,11 +18,13 @@ from typing import Any, Final, NamedTuple
 from service.errors import MalformedBody
 from service.front import wire
 from service.front.compat.questions import task_of
-from service.requests import BadItem
+from service.requests import MOST_STEP, BadItem
 from service.rewards.cells import item_of
 from service.rewards.core import Item
 
 _OWN: Final = frozenset({"prompt", "completion"})
+STEPS: Final = ("step", "global_step", "global_steps")
+"""Columns that hold the step of training; the first that holds a whole number from 0 counts."""
 
 
 class Sample(NamedTuple):
@@ -32,6 +35,8 @@ class Sample(NamedTuple):
     item: Item | BadItem
     group: Hashable = None
     """What the completions of one prompt share; None: not known."""
+    step: int | None = None
+    """Of training, for metrics and the audit log."""
 
 
 def sample_of(index: int, prompt: Any, completion: Any, label: Any) -> Sample:
@@ -43,10 +48,11 @@ def sample_of(index: int, prompt: Any, completion: Any, label: Any) -> Sample:
         completion: text or messages; a ``BadItem`` where it could not be found.
         label: any JSON value.
     """
-    profile = None
+    profile = step = None
     item: Item | BadItem
     try:
         columns = _columns(label)
+        step = _step(columns)
         profile = columns.pop("profile", None)
         made = wire.clean(item_of({name: columns[name] for name in columns if name not in _OWN}))
     except (ValueError, TypeError, RecursionError) as error:  # a column of another type than read
@@ -56,7 +62,14 @@ def sample_of(index: int, prompt: Any, completion: Any, label: Any) -> Sample:
     group = getattr(item, "group", None)
     if group is None and isinstance(prompt, str):
         group = prompt
-    return Sample(profile if isinstance(profile, str) else None, item, group)
+    return Sample(profile if isinstance(profile, str) else None, item, group, step)
+
+
+def _step(columns: dict[str, Any]) -> int | None:
+    """The step that the columns state, taken out of them; what else bears the name is ignored."""
+    stated = [columns.pop(name, None) for name in STEPS]
+    whole = (one for one in stated if isinstance(one, int) and not isinstance(one, bool))
+    return next((one for one in whole if 0 <= one < MOST_STEP), None)
 
 
 def _item(index: int, made: dict[str, Any], prompt: Any, completion: Any) -> Item | BadItem:
@@ -83,8 +96,8 @@ def _columns(label: Any) -> dict[str, Any]:
     if not isinstance(label, dict):
         return {"truth": label}
     if "task" not in label and "type" in label:
-        task = {name: value for name, value in label.items() if name != "profile"}
-        return {"task": task, "profile": label.get("profile")}
+        beside = {name: label[name] for name in ("profile", *STEPS) if name in label}
+        return {**beside, "task": {n: label[n] for n in label if n not in beside}}
     return dict(label)
 
 

@@ -68,6 +68,17 @@ class CompatRoutes:
     def __contains__(self, route: str) -> bool:
         return route in ROUTES
 
+    def waits(self, query: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Whether a request may have to wait for anything, as far as its URL and headers say.
+
+        One that does not may all the same: where a model in the loop fails, it is tried again.
+        """
+        try:
+            profile = read_call(query, headers, b"").options.profile
+        except ServiceError:
+            return False  # the answer says what is wrong with it
+        return profile is None or self.pipeline.waits_for(profile)
+
     async def reply(
         self,
         route: str,

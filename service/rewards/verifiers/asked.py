@@ -42,12 +42,13 @@ from service.rewards.core import (
 from service.rewards.errors import ProfileFault
 from service.rewards.forms import Form
 from service.rewards.library import Library
+from service.rewards.priors import NONE, NOT_SERVED, ZERO_LIFT, Prior, Specs, shared_rate
 from service.rewards.proper import expected
 from service.rewards.silence import silence
 from service.rewards.truth import confidences, hard_label, truth_fault
 from service.rewards.verifiers.judge import Fault, Judge
 from service.rewards.vocabulary import vocabulary_of
-from worldmodels.core import ANSWERED
+from worldmodels.core import ANSWERED, DECIMALS
 
 
 class AskedOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -161,6 +162,24 @@ class AskedJudge(Judge):
         if self.options.score == "raw" and component.score is not None:
             return abs(2.0 * component.score - 1.0)  # n or 1 − n: the same distance from 0.5
         return super().certainty(component)
+
+    def prior(self, specs: Specs) -> Prior:
+        """By the base rate of the models asked; none of a raw score, or beside a truth."""
+        rule = self.options.score
+        if rule == "lift":
+            return ZERO_LIFT
+        if rule == "raw" or not self.selectors:
+            return NONE
+        rate, names = shared_rate(self.selectors, specs)
+        if not names:
+            return NOT_SERVED
+        if rate is None:
+            return NONE._replace(told=f"since {names} states no base rate")
+        if rule == "brier" or rule == "log":
+            score = expected(rule, rate, rate, self.options.epsilon)
+        else:
+            score = rate**2 + (1.0 - rate) ** 2
+        return Prior(round(score, DECIMALS), "base rate", f"at the base rate {rate:g} of {names}")
 
     def remark(self, item: Item, component: Component) -> str | None:
         """Why a probability that was given is not paid; None where the reason says it."""

@@ -14,6 +14,7 @@ import msgspec
 from service.rewards.core import Answer, Component, Finding, Item, Query, Reason, Verdict, Work
 from service.rewards.forms import Form
 from service.rewards.library import Library
+from service.rewards.priors import NONE, Prior, Specs
 
 Fault = tuple[Reason, str]
 """A reason of status "error" and a message that names the item's field."""
@@ -104,6 +105,10 @@ class Judge(ABC):
         scores by another figure than ``p`` says how certain that figure is.
         """
         return 1.0 if component.p is None else abs(2.0 * component.p - 1.0)
+
+    def prior(self, specs: Specs) -> Prior:
+        """What it pays on average before anything is known of the question."""
+        return NONE
 
     def missing(self, reason: Reason) -> Component:
         """This component without an opinion."""

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from fault_proxy import FaultProxy, slow
+from servers import post
 from softverifier import NoReward, RewardClient
 from trainer_calls import CALLS, DROPS, LEAVES_OUT, NO, SEES_GROUPS, YES, Sample
 
 TASK = {"type": "perturbation.de", "perturbation": "AARS1", "gene": "CALR", "cell_line": "k562"}
 FLOOR = 0.0
+NEUTRAL = 0.375
+"""What the profile states."""
 EVERY = pytest.mark.parametrize("adapter", CALLS)
 SINGLE = [name for name in CALLS if name not in (*LEAVES_OUT, *DROPS, *SEES_GROUPS)]
 
@@ -79,11 +82,16 @@ def test_what_abstains_gets_its_groups_mean(adapters: FaultProxy, adapter: str) 
 
 
 @pytest.mark.parametrize("adapter", SINGLE)
-def test_what_abstains_gets_the_mean_of_what_was_seen(adapters: FaultProxy, adapter: str) -> None:
-    yes, no = (number or math.nan for number in direct(adapters.url, YES, NO))
+def test_what_abstains_gets_what_the_routes_give_whatever_was_seen(
+    adapters: FaultProxy, adapter: str
+) -> None:
+    unknown = Sample(YES, gene="NOTAGENE")
+    body = json.dumps({"prompt": "?", "response": unknown.completion, "label": unknown.task})
+    route = post(f"{adapters.url}/rm?profile=soft&scalar=1", content=body).json()
+    assert route == NEUTRAL
+    assert CALLS[adapter]([unknown]) == [route]
     CALLS[adapter]([Sample(YES), Sample(NO)])
-    (found,) = CALLS[adapter]([Sample(YES, gene="NOTAGENE")])
-    assert found == pytest.approx((yes + no) / 2, abs=1e-6)
+    assert CALLS[adapter]([unknown, unknown]) == [route] * 2
 
 
 @pytest.mark.parametrize("adapter", [*SINGLE, *SEES_GROUPS])
@@ -94,12 +102,25 @@ def test_a_configured_number_stands_in(
     assert CALLS[adapter]([Sample(YES, gene="NOTAGENE")]) == [0.625]
 
 
+@pytest.mark.parametrize("adapter", SEES_GROUPS)
+def test_a_group_without_a_number_gets_the_profiles(adapters: FaultProxy, adapter: str) -> None:
+    asked = [Sample(YES, gene="NOTAGENE")] * 2
+    if adapter == "ms-swift":  # it would make a row of None a 0
+        with pytest.raises(NoReward, match="SOFT_VERIFIER_NEUTRAL"):
+            CALLS[adapter](asked)
+    else:
+        assert CALLS[adapter](asked) == [NEUTRAL] * 2
+
+
 @pytest.mark.parametrize("adapter", [*SINGLE, *SEES_GROUPS])
-def test_nothing_known_is_raised_and_never_a_zero(adapters: FaultProxy, adapter: str) -> None:
+def test_what_has_no_reward_raises_where_that_was_asked_for(
+    adapters: FaultProxy, adapter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOFT_VERIFIER_ON_FAILURE", "raise")
     asked = [Sample(YES, gene="NOTAGENE")]
     if adapter in ("verifiers-legacy", "verifiers-legacy-group", "areal"):
-        # Their trainers make a 0 of an exception: the middle of the range.
-        assert CALLS[adapter](asked) == [0.5]
+        # Their trainers make a 0 of an exception.
+        assert CALLS[adapter](asked) == [NEUTRAL]
         return
     with pytest.raises(NoReward, match="SOFT_VERIFIER_NEUTRAL"):
         CALLS[adapter](asked)

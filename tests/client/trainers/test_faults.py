@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from fault_proxy import FAULTS, Fault, FaultProxy, Handler, killed, slow, times, unavailable
@@ -12,6 +10,8 @@ from trainer_calls import CALLS, DROPS, LEAVES_OUT, NO, YES, Sample
 
 EVERY = pytest.mark.parametrize("adapter", CALLS)
 SAMPLES = [Sample(YES), Sample(NO)]
+NEUTRAL = 0.375
+"""What the profile states."""
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_an_outage_is_no_zero(adapters: FaultProxy, adapter: str) -> None:
     elif adapter in LEAVES_OUT:
         assert CALLS[adapter](SAMPLES) == [None, None]
     else:
-        assert CALLS[adapter](SAMPLES) == [pytest.approx(sum(before) / 2, abs=1e-6)] * 2
+        assert CALLS[adapter](SAMPLES) == [NEUTRAL] * 2
     adapters.fault = None
     assert CALLS[adapter](SAMPLES) == before
 
@@ -57,10 +57,9 @@ def test_an_outage_is_no_zero(adapters: FaultProxy, adapter: str) -> None:
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("adapter", ["trl", "verl", "openrlhf", "easyr1", "areal"])
 def test_a_slow_server_is_an_outage(adapters: FaultProxy, adapter: str) -> None:
-    before = [number or math.nan for number in CALLS[adapter](SAMPLES)]
+    CALLS[adapter](SAMPLES)
     adapters.fault = slow(0.6)
-    mean = None if adapter in LEAVES_OUT else pytest.approx(sum(before) / 2, abs=1e-6)
-    assert CALLS[adapter](SAMPLES) == [mean] * 2
+    assert CALLS[adapter](SAMPLES) == [None if adapter in LEAVES_OUT else NEUTRAL] * 2
 
 
 @pytest.mark.usefixtures("impatient")
@@ -101,8 +100,11 @@ def test_what_the_server_refuses_is_said(adapters: FaultProxy, adapter: str) -> 
         return True
 
     adapters.fault = refuse
-    with pytest.raises(RequestRejected, match="no key"):
-        CALLS[adapter](SAMPLES)
+    # An exception would become a 0 in the legacy Rubric, so there the process ends, at the first of
+    # several awaited calls; a second would leave this process's loop half closed.
+    legacy = "legacy" in adapter
+    with pytest.raises(SystemExit if legacy else RequestRejected, match="no key"):
+        CALLS[adapter](SAMPLES[:1] if legacy else SAMPLES)
 
 
 @pytest.mark.usefixtures("impatient")

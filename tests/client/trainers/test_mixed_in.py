@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import gc
 import importlib.util
 import subprocess
 import sys
@@ -133,6 +134,22 @@ def test_nemo_rl_steps(adapters: FaultProxy, install: Install) -> None:
     )
 
 
+def test_nemo_rl_is_told_where_the_environment_is_and_what_runs_it(install: Install) -> None:
+    environments: dict[str, str] = {}
+    pythons: dict[str, str] = {}
+    install("nemo_rl.environments.utils", register_env=environments.__setitem__)
+    install("nemo_rl.distributed.virtual_cluster", PY_EXECUTABLES=SimpleNamespace(SYSTEM="python"))
+    install(
+        "nemo_rl.distributed.ray_actor_environment_registry", ACTOR_ENVIRONMENT_REGISTRY=pythons
+    )
+    from softverifier.trainers import nemo_rl
+
+    nemo_rl.register()
+    path = "softverifier.trainers.nemo_rl.SoftVerifierEnvironment"
+    assert environments == {"soft_verifier": path}
+    assert pythons == {path: "python"}
+
+
 def test_open_instruct_finds_the_verifier_among_subclasses(
     adapters: FaultProxy, install: Install
 ) -> None:
@@ -157,11 +174,12 @@ def test_open_instruct_finds_the_verifier_among_subclasses(
     from softverifier.trainers.open_instruct import register
 
     register()
+    gc.collect()
     (kind,) = VerifierFunction.__subclasses__()
     made: Any = kind(None)  # type: ignore[call-arg,arg-type]
     assert made.name == "soft_verifier"
     blocking = made([1, 2], YES, Sample().label, "?")
-    awaited = asyncio.run(made.async_call([1, 2], YES, Sample().label, None))
+    awaited = asyncio.run(made.async_call([1, 2], YES, Sample().label, None, rollout_state={}))
     assert blocking == awaited
     assert blocking.score > 0.5
     assert "sv_perturbation_de" in blocking.reasoning
@@ -244,7 +262,8 @@ def test_gyms_resources_server_hands_rollouts_on(
         for one in (Sample(), masked)
     ]
     assert [one["mask_sample"] for one in found] == [False, True]
-    assert found[0]["reward"] == found[1]["reward"] > 0.5  # the mean of the one number seen
+    assert found[0]["reward"] > 0.5
+    assert found[1]["reward"] == 0.375  # the profile's neutral number
     assert found[1]["failure_reason"].startswith("UNKNOWN_GENE")
     assert found[1]["uuid"] == "row-1"
     configuration = (folder / "configs" / "soft_verifier.yaml").read_text()

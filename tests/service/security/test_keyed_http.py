@@ -10,7 +10,9 @@ import pytest
 
 from keyed_server import add, keyed_server
 from servers import ServerProcess, get, post, wait_until
+from service.front.compat.routes import ROUTES as ROUTES_OF_TRAINERS
 from service.security import key_file
+from service.security.gate import scope_of_route
 
 THINK = "<think>AARS charges tRNA and CALR is folded in the ER, so stress may reach it.</think>"
 TASK = {"type": "perturbation.de", "perturbation": "AARS1", "gene": "CALR", "cell_line": "k562"}
@@ -77,6 +79,11 @@ def test_each_route_asks_for_its_scope(
             assert answer.status_code == (200 if may else 403), (name, answer.text)
             if not may:
                 assert f"has no scope '{scope}'" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ROUTES_OF_TRAINERS)
+def test_no_trainers_route_is_forgotten(path: str) -> None:
+    assert scope_of_route("POST", path) == "score"
 
 
 @pytest.mark.parametrize(
