@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -240,6 +241,24 @@ def test_one_connection_may_serve_several_callers(
         ]
         codes.append(client.post("/v1/score", json=SCORE).status_code)
     assert codes == [200, 403, 200, 401, 200, 401]
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%2e%2e/", "/etc/passwd", "fake%00"]
+)
+@pytest.mark.parametrize("what", ["", "/card", "/card/card-calibration"])
+def test_models_are_names_and_no_paths(
+    running: tuple[ServerProcess, dict[str, str]], name: str, what: str
+) -> None:
+    server, keys = running
+    with socket.create_connection(("127.0.0.1", server.http_port), timeout=20) as sock:
+        head = f"GET /v1/models/{name}{what} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+        sock.sendall(f"{head}authorization: Bearer {keys['score']}\r\n\r\n".encode())
+        answer = b""
+        while part := sock.recv(65_536):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 404"), answer
+    assert b"root:" not in answer
 
 
 def test_the_banner_says_how_to_ask(running: tuple[ServerProcess, dict[str, str]]) -> None:
