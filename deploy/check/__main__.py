@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cluster
 import images
 from engine import CannotRun, Engine, Failed, say
 from stack import Stack, wait
@@ -67,7 +68,8 @@ def main() -> int:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     try:
-        check(Engine(options.work, install=options.install), options.work)
+        engine = Engine(options.work, install=options.install)
+        check(engine, options.work, keep=not options.install)
     except CannotRun as reason:
         line = "=" * 78
         print(f"{line}\nCONTAINERS WERE NOT CHECKED: {reason}\n{line}", flush=True)
@@ -78,8 +80,8 @@ def main() -> int:
     return 0
 
 
-def check(engine: Engine, work: Path) -> None:
-    """All of it.
+def check(engine: Engine, work: Path, *, keep: bool) -> None:
+    """All of it. ``keep``: the layers of the image, so that the next check is quicker.
 
     Raises:
         CannotRun: containers cannot run here.
@@ -88,7 +90,7 @@ def check(engine: Engine, work: Path) -> None:
     begun = time.monotonic()
     say(f"with {engine.run('--version').stdout.strip()}")
     base = images.base(engine, work)
-    timed("image built", lambda: images.server(engine, base, REPOSITORY, work))
+    timed("image built", lambda: images.server(engine, base, REPOSITORY, work, keep=keep))
     whole, below = images.size(engine, images.SERVER), images.size(engine, base)
     say(f"image {whole / 1e6:,.0f} MB, of which its base {below / 1e6:,.0f} MB")
     found = {"SERVER_IMAGE": images.SERVER, **images.others(engine, base, work)}
@@ -100,6 +102,7 @@ def check(engine: Engine, work: Path) -> None:
         story(engine, stack)
     finally:
         stack.down(check=False)
+    cluster.joins(engine, found["REDIS_IMAGE"], REPOSITORY)
     say(f"all held, {time.monotonic() - begun:.0f} s")
 
 

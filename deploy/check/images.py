@@ -74,11 +74,16 @@ def base(engine: Engine, work: Path) -> str:
     return OWN
 
 
-def server(engine: Engine, base_image: str, repository: Path, work: Path) -> None:
-    """Build ours as ``SERVER``, with the packages that this machine's pip would take."""
+def server(engine: Engine, base_image: str, repository: Path, work: Path, *, keep: bool) -> None:
+    """Build ours as ``SERVER``, with the packages that this machine's pip would take.
+
+    ``keep``: its layers, for the next build; to write them all costs a machine that is new and
+    soon gone a minute.
+    """
     arguments = ["build", "-t", SERVER, "--build-arg", f"BASE={base_image}"]
     if not engine.docker:
-        arguments += ["--format", "docker"]  # the other format knows no health check
+        # the other format knows no health check
+        arguments += ["--format", "docker", f"--layers={str(keep).lower()}"]
     arguments += ["--build-arg", f"TORCH_INDEX={_torch_index()}", "--network", "host"]
     settings = _pip()
     if settings:

@@ -14,9 +14,7 @@ from typing import Any
 from engine import Engine, Failed
 
 PROJECT = "soft-verifier-check"
-SETTINGS = """
-[server]
-grace_s = 20
+MORE = """
 [cache]
 redis_mode = "always"
 breaker_s = 0.5
@@ -25,7 +23,7 @@ family = "fake"
 name = "slow"
 options = { delay_ms = "1500" }
 """
-"""The starter, with every verdict offered to Redis, and a model that takes its time."""
+"""Beside the stack's own settings: every verdict is offered to Redis, a model takes its time."""
 
 
 class Stack:
@@ -42,7 +40,8 @@ class Stack:
         self._engine = engine
         self._file = repository / "deploy" / "compose.yaml"
         settings = work / "soft-verifier.toml"
-        settings.write_text(SETTINGS, encoding="utf-8")
+        shipped = self._file.with_name("soft-verifier.toml").read_text(encoding="utf-8")
+        settings.write_text(shipped + MORE, encoding="utf-8")
         settings.chmod(0o644)
         names = ("HTTP_PORT", "GRPC_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")
         self.ports = dict(zip(names, _free_ports(len(names)), strict=True))

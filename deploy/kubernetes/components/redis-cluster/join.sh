@@ -10,7 +10,9 @@ for i in 0 1 2 3 4 5; do
   done
   pods="$pods $(getent hosts "$host" | cut -d' ' -f1):6379"
 done
-if redis-cli -h redis-cluster-0.redis-cluster cluster info | grep -q cluster_state:ok; then
+# Who knows others was joined before, though it may still be finding out who is there.
+known=$(redis-cli -h redis-cluster-0.redis-cluster cluster info | tr -d '\r' | sed -n 's/^cluster_known_nodes://p')
+if [ "$known" -gt 1 ]; then
   echo "the cluster is there"
   exit 0
 fi
