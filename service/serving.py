@@ -43,7 +43,42 @@ METRICS_EVERY_S: Final = 1.0
 
 
 class _HttpServer(uvicorn.Server):
-    """uvicorn without its signal handling: one drain serves both front ends."""
+    """uvicorn without its signal handling: one drain serves both front ends.
+
+    Args:
+        config: as uvicorn takes it.
+        handshake_s: seconds that a client may take to agree on TLS; uvicorn leaves it 60.
+    """
+
+    def __init__(self, config: uvicorn.Config, handshake_s: float):
+        super().__init__(config)
+        self._handshake_s = handshake_s
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; with TLS by ourselves, since uvicorn does not pass the time on."""
+        config = self.config
+        if not config.loaded:
+            config.load()
+        if config.ssl is None:
+            await super().startup(sockets)
+            return
+        await super().startup([])
+        self.started = False
+        made: Any = config.http_protocol_class
+        protocol = partial(
+            made, config=config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        for one in sockets or ():
+            self.servers.append(
+                await asyncio.get_running_loop().create_server(
+                    protocol,
+                    sock=one,
+                    ssl=config.ssl,
+                    backlog=config.backlog,
+                    ssl_handshake_timeout=self._handshake_s,
+                )
+            )
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -238,7 +273,7 @@ def _http_server(service: Service, entry: WayIn, doors: Doors) -> _HttpServer:
     if entry.certificates is not None:
         config.load()
         config.ssl = entry.certificates.context()
-    return _HttpServer(config)
+    return _HttpServer(config, service.settings.connections.header_s)
 
 
 async def _drain(

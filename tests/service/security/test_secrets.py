@@ -171,6 +171,7 @@ def test_settings_and_doctor_show_no_password(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False, env=None,
     )  # fmt: skip
     assert "redis" in done.stdout
+    assert "this machine alone is served" in " ".join(done.stdout.split())
     assert PASSWORD not in done.stdout + done.stderr
 
 

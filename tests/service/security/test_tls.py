@@ -51,6 +51,8 @@ open_metrics = true
 certificate = "server.pem"
 private_key = "server.key"
 client_ca = "clients.pem"
+[connections]
+header_s = 5
 [cache]
 redis_url = "{redis.url}"
 """
@@ -163,6 +165,17 @@ def test_old_versions_of_tls_and_plain_text_are_refused(served: Served, port: st
         plain.sendall(b"GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n")
         with contextlib.suppress(ConnectionResetError):
             assert b"HTTP/1.1 2" not in plain.recv(1000)
+
+
+@pytest.mark.parametrize("port", ["http", "grpc"])
+def test_who_never_shakes_hands_is_cut_off(served: Served, port: str) -> None:
+    number = served.server.http_port if port == "http" else served.server.grpc_port
+    with (
+        socket.create_connection(("127.0.0.1", number), timeout=20) as plain,
+        contextlib.suppress(ConnectionResetError),
+    ):
+        while plain.recv(100):  # gRPC says its settings first
+            pass
 
 
 def test_a_new_certificate_is_served_without_dropping_connections(served: Served) -> None:
