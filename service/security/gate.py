@@ -59,17 +59,19 @@ def scope_of_procedure(name: str) -> str:
 class Caller:
     """Who asks: one for each key, and one for everybody where there are no keys."""
 
-    __slots__ = ("_allowance", "key")
+    __slots__ = ("_allowance", "_limited", "admitted", "key")
 
     def __init__(self, key: Key | None = None, allowance: Allowance | None = None):
         self.key = key
         self._allowance = allowance
+        self._limited = key is not None and key.limited
+        self.admitted = 0
+        """Items of a key without limits that the metrics have not been told of."""
 
     @property
     def waits(self) -> bool:
         """Whether charging may have to wait for Redis."""
-        key, allowance = self.key, self._allowance
-        return key is not None and allowance is not None and key.limited and allowance.waits
+        return self._limited and self._allowance is not None and self._allowance.waits
 
     @property
     def expired(self) -> bool:
@@ -78,12 +80,16 @@ class Caller:
 
     async def charge(self, items: int) -> None:
         """Count items against the key's limits; raises as ``Allowance.charge``."""
-        if self.key is not None and self._allowance is not None:
+        if not self._limited:
+            self.admitted += items
+        elif self.key is not None and self._allowance is not None:
             await self._allowance.charge(self.key, items)
 
     def charge_now(self, items: int) -> None:
         """The same for a caller that does not wait."""
-        if self.key is not None and self._allowance is not None:
+        if not self._limited:
+            self.admitted += items
+        elif self.key is not None and self._allowance is not None:
             self._allowance.charge_now(self.key, items)
 
     def refund(self, items: int) -> None:
@@ -142,6 +148,7 @@ class Gate:
         self._callers: dict[str, Caller] = {}
         self._certified = certified
         self._open_metrics = open_metrics
+        metrics.watch(self._tell)
         self.generation = 0
         """Of the keys: who remembers whom he let in asks again when it has changed."""
 
@@ -159,7 +166,15 @@ class Gate:
         """Ask everybody for one of these keys from now on."""
         self.generation += 1
         self._keyring = keyring
+        self._tell(self._metrics)
         self._callers.clear()
+
+    def _tell(self, metrics: Metrics) -> None:
+        """Let the metrics know what keys without limits have asked; not told one by one."""
+        for caller in self._callers.values():
+            if caller.key is not None and caller.admitted:
+                metrics.key_items(caller.key.name, "admitted", caller.admitted)
+                caller.admitted = 0
 
     def admit(
         self, scope: str, authorization: bytes | None, given: bytes | None, *, certified: bool

@@ -244,7 +244,7 @@ def test_one_connection_may_serve_several_callers(
 
 
 @pytest.mark.parametrize(
-    "name", ["../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%2e%2e/", "/etc/passwd", "fake%00"]
+    "name", ["../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%2e%2e", "/etc/passwd", "fake%00"]
 )
 @pytest.mark.parametrize("what", ["", "/card", "/card/card-calibration"])
 def test_models_are_names_and_no_paths(
