@@ -99,10 +99,12 @@ class Door:
         if train + evaluation + new <= most:
             queue = self._pace.seconds(train + evaluation + new)
         elif priority is Priority.TRAIN:
-            between = most * math.ceil((train + new) / most / (TURNS - 1))
-            queue = self._drained(train + new + min(evaluation, between))
+            between = math.ceil((train + new) / (TURNS - 1)) if evaluation else 0
+            queue = self._drained(train + new + between)
+        elif train:
+            queue = math.ceil((evaluation + new) * TURNS / most) * self._pace.seconds(most)
         else:
-            queue = self._drained(evaluation + new) * (TURNS if train else 1)
+            queue = self._drained(evaluation + new)
         return self._left() + queue + 2 * self._pace.spread_s
 
     def _left(self) -> float:

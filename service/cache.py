@@ -162,6 +162,12 @@ class RedisTier:
         self._writes: set[asyncio.Task[None]] = set()
         self.trip_s: float | None = None
         """Seconds of one round trip with 256 keys, measured at warm-up; None while unreachable."""
+        metrics.watch(lambda seen: seen.redis_down(down=self.away))
+
+    @property
+    def away(self) -> bool:
+        """Not reached yet, or the breaker is open: nothing is read there."""
+        return self.trip_s is None or self._breaker.open
 
     async def warm(self) -> None:
         """Measure the trip: the second of two reads of 256 absent keys. None while away."""

@@ -6,7 +6,8 @@ share a pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ _SECONDS: Final = (
 )
 _REWARDS: Final = (*(i / 20 for i in range(21)), 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 _BATCHES: Final = tuple(2.0**i for i in range(15))
+Numbers = MutableSequence[float]
 _SPLITS: Final = frozenset({"", "train", "valid", "test", "id", "ood"})
 
 
@@ -58,6 +60,34 @@ class Metrics:
             ("profile", "run", "split"),
             _REWARDS,
         )
+        self._answers = Series(
+            "counter",
+            "answers",
+            "Answers of scored items; those beyond the first few of a profile by hash (#0 to #15)",
+            ("profile", "run", "answer"),
+        )
+        self._scored = Series(
+            "counter",
+            "component_scored",
+            "Components with a score; kind form judges how it is written, truth what it claims; "
+            "component valid: whether a scored item could be read",
+            ("profile", "run", "component", "kind"),
+        )
+        self._scores = Series(
+            "counter",
+            "component_score_sum",
+            "Sum of those scores",
+            ("profile", "run", "component", "kind"),
+        )
+        self._pairs = Series(
+            "counter",
+            "group_pairs",
+            "Completions compared with the one before in their group, of one group in sixteen",
+            ("profile", "run"),
+        )
+        self._repeats = Series(
+            "counter", "group_repeats", "Those that nearly repeat it", ("profile", "run")
+        )
         self._batch = Series(
             "histogram", "batch_queries", "Queries in one call of a model", ("model",), _BATCHES
         )
@@ -81,6 +111,15 @@ class Metrics:
         )
         self._redis = Series(
             "counter", "redis_events", "Failures, breaker changes, dropped writes", ("event",)
+        )
+        self._redis_down = Series(
+            "gauge", "redis_down", "Processes that go without Redis now, where one is configured"
+        )
+        self._started = Series(
+            "gauge",
+            "start_time_seconds",
+            "When the youngest process began, in seconds since 1970",
+            of_machine=True,
         )
         self._faults = Series(
             "counter", "model_faults", "Failed calls of a model", ("model", "kind")
@@ -149,6 +188,7 @@ class Metrics:
             "When the certificate that is served ends, in seconds since 1970",
             of_machine=True,
         )
+        self._started.set((), time.time())
         self._watchers: list[Callable[[Metrics], None]] = []
         every = [one for one in vars(self).values() if isinstance(one, Series)]
         self._exposition = Exposition(every, shared)
@@ -188,7 +228,7 @@ class Metrics:
 
         ``split`` is that of all items, or has one for each.
         """
-        label = self._run(run)
+        label = self.run_label(run)
         one = split if isinstance(split, str) else ""
         labels = (profile, label, one if one in _SPLITS else "other")
         items, observe = self._items, self._reward.observe
@@ -199,12 +239,29 @@ class Metrics:
                     labels = (profile, label, split[i] if split[i] in _SPLITS else "other")
                 observe(labels, result.reward)
 
-    def _run(self, run: str) -> str:
+    def run_label(self, run: str) -> str:
+        """The run as a label: itself, or ``other`` where there are too many."""
         if run and run not in self._runs:
             if len(self._runs) >= self._max_runs:
                 return "other"
             self._runs.add(run)
         return run
+
+    def answer_counter(self, profile: str, run: str, answer: str) -> Numbers:
+        """Where answers of one kind are counted; the caller adds to its first number."""
+        return self._answers.child(profile, run, answer)
+
+    def component_counters(
+        self, profile: str, run: str, component: str, kind: str
+    ) -> tuple[Numbers, Numbers]:
+        """Where scores of a component are counted, and where they are summed."""
+        labels = (profile, run, component, kind)
+        return self._scored.child(*labels), self._scores.child(*labels)
+
+    def repeats(self, profile: str, run: str, pairs: int, repeats: int) -> None:
+        """Count completions compared within their group, and those that repeat another."""
+        self._pairs.add((profile, run), pairs)
+        self._repeats.add((profile, run), repeats)
 
     def model_call(self, model: str, queries: int, seconds: float) -> None:
         """Observe one call of a model: its batch size and its time."""
@@ -268,6 +325,10 @@ class Metrics:
     def canary_drifted(self, profile: str) -> None:
         """Count a canary that began to drift."""
         self._drifted.add((profile,))
+
+    def redis_down(self, *, down: bool) -> None:
+        """Set whether this process goes without Redis."""
+        self._redis_down.set((), float(down))
 
     def redis(self, event: str) -> None:
         """Count a Redis event: failure, opened, closed, dropped_write."""

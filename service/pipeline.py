@@ -26,6 +26,7 @@ from service.requests import NO_CONTEXT, BadItem, RunContext, priority_of, refus
 from service.rewards.core import Answer, Finding, Item, Query, Reason, Result, Work
 from service.rewards.profiles import NO_FINDINGS, Profile, pinned
 from service.settings import Limits
+from service.trends import Trends
 from service.workshop import Workshop
 from worldmodels.core import Queries, Verdicts
 
@@ -60,6 +61,7 @@ class Pipeline:
         self.canaries = canaries
         self.drained = asyncio.Event()
         self._inquiry = inquiry
+        self._trends = Trends(inquiry.metrics)
         self._available: dict[str, Profile] = {}
         self._waits: dict[str, bool] = {}
 
@@ -236,6 +238,7 @@ class Pipeline:
         self._refuse_all_late(results, bool(verdicts or found))
         metrics.stage("compose", perf_counter() - decided)
         metrics.results(profile.name, context.run, splits, results)
+        self._trends.note(profile, context.run, items, results)
         if self.audit is not None:
             self.audit.record(profile, context, items, results, request_id, sizes)
         return profile, results
@@ -324,15 +327,12 @@ class Pipeline:
             verdicts = hosted.ask_now(queries)
             self.metrics.stage("model", perf_counter() - started)
             return hosted, verdicts
-        asked = {
-            Query(model, queries.relation, *row): None
-            for row in zip(queries.subjects, queries.objects, queries.contexts, strict=True)
-        }
-        found = await self._inquiry.verdicts([tuple(asked)], deadline)
-        rows = [
-            found[Query(model, queries.relation, *row)]
+        asked = [
+            Query(model, queries.relation, *row)
             for row in zip(queries.subjects, queries.objects, queries.contexts, strict=True)
         ]
+        found = await self._inquiry.verdicts([tuple(asked)], deadline)
+        rows = [found[query] for query in asked]
         if any(row.reason is Reason.DEADLINE for row in rows):
             raise DeadlineExceeded(
                 f"model {model!r} did not answer all {len(rows)} rows within the deadline; allow "

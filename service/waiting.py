@@ -1,16 +1,17 @@
 """Queries that wait for one model, and which of them go next.
 
-A batch is of one relation. Work for training goes first, since an optimiser step waits for it;
-evaluation gets what room a batch has left, and every ``TURNS``-th batch for itself while both wait,
-so that it is late at worst and never forgotten. Within either, what came first goes first. Limits:
-one loop's; nothing here is awaited, and nothing knows a clock.
+A batch is of one relation. Work for training goes first, since an optimiser step waits for it.
+While both wait, evaluation has one of ``TURNS`` places in a batch of its relation, or the whole of
+every ``TURNS``-th batch where there are no such places, and what room training leaves: it is slower
+at worst and never forgotten. Within either, what came first goes first. Limits: one loop's; nothing
+here is awaited, and nothing knows a clock.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from service.cache import Key
@@ -18,7 +19,7 @@ from service.guard import Outcome
 from service.requests import Priority
 
 TURNS: Final = 8
-"""Of so many batches in a row, one is begun with evaluation if any waits."""
+"""Evaluation's least share is one in so many, of the places in a batch and of the batches."""
 
 
 class Flight:
@@ -91,38 +92,36 @@ class Waiting:
         """
         batch: list[Flight] = []
         late: list[Flight] = []
-        for flight in self._in_turn():
-            if flight.deadline <= now + seconds(len(batch) + 1):
-                late.append(flight)
-            else:
-                batch.append(flight)
-                if len(batch) == most:
-                    break
+        for lane, room in self._in_turn(most):
+            while lane and len(batch) < room:
+                flight = lane.popitem(last=False)[1]
+                if flight.deadline <= now + seconds(len(batch) + 1):
+                    late.append(flight)
+                else:
+                    batch.append(flight)
         if not batch:
             batch = [flight for flight in late if flight.deadline > now][:most]
             kept = set(map(id, batch))
             late = [flight for flight in late if id(flight) not in kept]
         return batch, late
 
-    def _in_turn(self) -> Iterator[Flight]:
-        """Take out one after the other, of the relation whose turn it is."""
-        first = self._whose_turn()
-        waiting = {relation: lane for relation, lane in self._lanes[first].items() if lane}
-        if not waiting:
-            return
-        relation = min(waiting, key=lambda name: next(iter(waiting[name].values())).enqueued)
-        for priority in (first, *(each for each in Priority if each is not first)):
-            lane = self._lanes[priority].get(relation)
-            while lane:
-                yield lane.popitem(last=False)[1]
+    def _in_turn(self, most: int) -> list[tuple[_Lane, int]]:
+        """Where to take from, one after the other, each until the batch has so many."""
+        oldest = {priority: self._oldest(priority) for priority in Priority}
+        first, second = Priority.TRAIN, Priority.EVAL
+        if oldest[first] is None or (oldest[second] and self._passed_over >= TURNS - 1):
+            first, second = second, first
+        relation = oldest[first]
+        if relation is None:
+            return []
+        rest = self._lanes[second].get(relation, OrderedDict())
+        kept = min(most // TURNS, len(rest)) if second is Priority.EVAL else 0
+        waits = oldest[Priority.EVAL]
+        served = waits is None or first is Priority.EVAL or (kept and relation == waits)
+        self._passed_over = 0 if served else self._passed_over + 1
+        return [(self._lanes[first][relation], most - kept), (rest, most)]
 
-    def _whose_turn(self) -> Priority:
-        train, evaluation = self.rows(Priority.TRAIN), self.rows(Priority.EVAL)
-        if not train or not evaluation:
-            self._passed_over = 0
-            return Priority.EVAL if evaluation else Priority.TRAIN
-        self._passed_over += 1
-        if self._passed_over < TURNS:
-            return Priority.TRAIN
-        self._passed_over = 0
-        return Priority.EVAL
+    def _oldest(self, priority: Priority) -> str | None:
+        """The relation of the query that has waited longest."""
+        waiting = {name: next(iter(q.values())) for name, q in self._lanes[priority].items() if q}
+        return min(waiting, key=lambda name: waiting[name].enqueued) if waiting else None

@@ -16,12 +16,12 @@ import trainer_packages
 
 COMMAND = Path(__file__).parents[1] / "examples" / "rbio_miniature" / "run.py"
 RUNS = ["rbio-mlp", "screen-de-lift", "rbio-exp"]
-STEPS = 16
+STEPS = 14
 BESIDE = ["base-rate table", "verifier `pair-mlp`", "verifier `screen`", "policy, warm start"]
 
 
 def make(
-    data: Path, out: Path, *more: str, line: str = "k562", seconds: float = 540
+    data: Path, out: Path, *more: str, line: str = "k562", seconds: float = 900
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, COMMAND, "--data", data, "--out", out, "--line", line]
     command += ["--quick", "--steps", str(STEPS)]
@@ -81,9 +81,9 @@ def test_every_step_has_a_reward_and_truth_is_followed(out: Path, name: str) -> 
 
 
 def test_no_is_learnt_first_and_lift_does_not_pay_for_it(out: Path) -> None:
-    """Within 16 steps policies say no wherever they are asked: 0.7 of rbio-mlp, a coin's of lift."""
+    """Within a few steps policies always say no: it earns 0.7 of rbio-mlp, and a coin's of lift."""
     figures = json.loads((out / "report.json").read_text())["figures"]
-    late = {name: sum(rewards(out, name)[-8:]) / 8 for name in RUNS}
+    late = {name: sum(rewards(out, name)[-7:]) / 7 for name in RUNS}
     assert rewards(out, "rbio-mlp")[0] < 0.55
     assert late["rbio-mlp"] > 0.62
     assert late["rbio-exp"] > 0.58

@@ -15,6 +15,7 @@ import pytest
 
 import planted
 from servers import ServerProcess
+from softverifier.trainers import ADAPTERS
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
@@ -201,6 +202,28 @@ def test_every_line_of_the_table_is_backed_by_a_test(row: list[str]) -> None:
     path, _, name = row[5].strip("`").partition("::")
     text = (REPOSITORY / "tests" / path).read_text()
     assert re.search(rf"^def {name}\(", text, re.MULTILINE)
+
+
+def trainers() -> list[str]:
+    """Rows of the two tables of trainers."""
+    text = README.split("\n## Trainers\n")[1].split("\n## ")[0]
+    rows = [row for row in text.splitlines() if row.startswith("| ")]
+    return [row for row in rows if not row.startswith("| trainer, ")]
+
+
+@pytest.mark.parametrize("row", trainers(), ids=lambda row: row.strip("| ").split(" | ")[0])
+def test_every_trainer_says_how_it_is_tested(row: str) -> None:
+    cells = [cell.strip() for cell in row.strip("|").split(" | ")]
+    tested = cells[-1]
+    named = re.findall(r"`((?:compat|trainers)/test_\w+\.py)`", tested)
+    assert tested.startswith("replay") or (named and "itself" in tested)
+    assert [name for name in named if not (REPOSITORY / "tests" / name).is_file()] == []
+
+
+def test_every_adapter_is_in_the_table_of_trainers() -> None:
+    text = "\n".join(trainers())
+    named = set(re.findall(r"softverifier(?:\.trainers\.| path )(\w+)", text))
+    assert named == set(ADAPTERS)
 
 
 def test_every_verifier_is_named() -> None:

@@ -166,6 +166,7 @@ def kept(stack: Stack) -> int:
 
 def watched(stack: Stack) -> None:
     """Prometheus scrapes the server and has what it counted."""
+    stack.inside("prometheus", "promtool", "check", "config", "/etc/prometheus/prometheus.yaml")
     wait(lambda: stack.prometheus('up{job="soft-verifier"}') == 1, 60, "scraped by Prometheus")
     counted = "sum(softverifier_items_total)"
     wait(lambda: (stack.prometheus(counted) or 0) >= 6, 60, "six items in Prometheus")

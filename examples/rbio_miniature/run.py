@@ -51,7 +51,7 @@ SIZES: Final[dict[str, dict[str, Any]]] = {
         "evaluate_every": 20,
     },
     "quick": {
-        "warm_steps": 100,
+        "warm_steps": 80,
         "steps": 24,
         "completions": 128,
         "group": 4,

@@ -60,6 +60,20 @@ def test_training_goes_first_and_evaluation_fills_what_is_left() -> None:
     in_a_loop(story)
 
 
+def test_evaluation_has_its_share_of_every_batch() -> None:
+    def story() -> None:
+        waiting = Waiting()
+        for i in range(3):
+            waiting.put(flight(f"e{i}", EVAL, at=0.0))
+        for i in range(40):
+            waiting.put(flight(f"t{i}", TRAIN, at=1.0))
+        first, second = batches(waiting, 16)[:2]
+        assert first == [*(f"t{i}" for i in range(14)), "e0", "e1"]
+        assert second == [*(f"t{i}" for i in range(14, 29)), "e2"]
+
+    in_a_loop(story)
+
+
 def test_evaluation_is_never_forgotten() -> None:
     def story() -> None:
         waiting = Waiting()
@@ -158,3 +172,19 @@ def test_what_would_be_late_makes_room(
 )
 def test_priority_by_split(splits: str | list[str], priority: Priority) -> None:
     assert priority_of(splits) is priority
+
+
+def test_evaluation_of_another_relation_has_its_turn() -> None:
+    def story() -> None:
+        waiting = Waiting()
+        waiting.put(flight("other", EVAL, relation=DIR, at=0.0))
+        taken = []
+        for i in range(2 * TURNS):
+            waiting.put(flight(f"e{i}", EVAL, at=1.0 + i))
+            for j in range(32):
+                waiting.put(flight(f"t{i}.{j}", at=1.0 + i))
+            taken.append(names(waiting.take(16, 1.0, lambda rows: 0.0)[0]))
+        assert taken[TURNS - 1] == ["other"]
+        assert all(f"e{i}" in taken[i] for i in range(TURNS - 1))
+
+    in_a_loop(story)
