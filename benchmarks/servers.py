@@ -99,13 +99,9 @@ def wrk(url: str, body: bytes, connections: int, seconds: int, folder: Path) -> 
 
 
 def wrk_many(
-    url: str, bodies: list[bytes], connections: int, seconds: int, folder: Path, key: str = ""
+    url: str, bodies: list[bytes], connections: int, seconds: int, folder: Path
 ) -> dict[str, float]:
-    """The same over several bodies in turn. Answers other than 200 end the benchmark.
-
-    ``key``: an API key to show.
-    """
-    shown = f', ["authorization"] = "Bearer {key}"' if key else ""
+    """The same over several bodies in turn. Answers other than 200 end the benchmark."""
     for i, body in enumerate(bodies):
         (folder / f"body-{i}.json").write_bytes(body)
     script = folder / "post.lua"
@@ -120,7 +116,7 @@ end
 local requests = {{}}
 init = function(args)
   for i, body in ipairs(bodies) do
-    requests[i] = wrk.format("POST", nil, {{["content-type"] = "application/json"{shown}}}, body)
+    requests[i] = wrk.format("POST", nil, {{["content-type"] = "application/json"}}, body)
   end
 end
 local n = 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -33,6 +34,8 @@ from worldmodels.registry import Source
 
 OPTIONS: Final[Mapping[str, str]] = {
     "delay_ms": "sleep so long in every batch",
+    "hang": "a gene that makes predict never return",
+    "most_rows": "more rows at once raise MemoryError",
     "poison": "a gene that makes predict raise",
     "nan": "a gene that gets p NaN with status OK",
     "short": "a gene that makes the answer one row short",
@@ -70,6 +73,8 @@ class FakeModel:
             genes.canonical(options[key]) if options.get(key) else None
             for key in ("poison", "nan", "short")
         )
+        self._hang = genes.canonical(options["hang"]) if options.get("hang") else None
+        self._most_rows = _rows(source.name, options.get("most_rows"))
         self._unknown = options.get("unknown") or None
         self.spec = _spec(source, options, genes)
 
@@ -78,6 +83,8 @@ class FakeModel:
         self.spec.check_relation(queries.relation)
         if self._delay_s:
             time.sleep(self._delay_s)
+        if self._most_rows is not None and len(queries) > self._most_rows:
+            raise MemoryError(f"the fake model has room for {self._most_rows} rows")
         figures = np.full((4, len(queries)), np.nan)
         status = np.zeros(len(queries), np.uint8)
         short = 0
@@ -87,6 +94,8 @@ class FakeModel:
             names, status[row] = self._resolve(subject, object_, context)
             if self._poison in names:
                 raise RuntimeError(f"the fake model was asked for its poison {self._poison!r}")
+            if self._hang in names:
+                threading.Event().wait()
             short |= self._short in names
             if status[row] in ANSWERED and self._nan not in names:
                 where = canonical_context(context) if self.spec.contexts or context else ""
@@ -132,6 +141,14 @@ def _milliseconds(name: str, value: str) -> float:
     if not 0 <= delay < float("inf"):
         raise ModelFault(f"model {name!r}: delay_ms is {value!r}, expected milliseconds >= 0")
     return delay
+
+
+def _rows(name: str, value: str | None) -> int | None:
+    if value is None:
+        return None
+    if not value.isdecimal() or int(value) < 1:
+        raise ModelFault(f"model {name!r}: most_rows is {value!r}, expected a number of rows >= 1")
+    return int(value)
 
 
 def _spec(source: Source, options: Mapping[str, str], genes: GeneResolver) -> ModelSpec:

@@ -6,6 +6,7 @@ POST with a JSON body; everything else is FastAPI's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from time import perf_counter
 from typing import Any, Final, NamedTuple, TypeVar
@@ -131,5 +132,5 @@ def finished(work: Coroutine[Any, Any, T]) -> T:
 
 def failure(error: ServiceError) -> Reply:
     """What a client is told of an error."""
-    after = None if error.retry_after is None else max(1, round(error.retry_after))
+    after = None if error.retry_after is None else max(1, math.ceil(error.retry_after))
     return Reply(error.http, wire.write_error(error), after)

@@ -24,6 +24,7 @@ from service.front import wire
 from service.front.cards import add_cards
 from service.front.compat.routes import CompatRoutes, add_compat
 from service.front.departure import ClientGone, watched, watched_late
+from service.front.description import describe
 from service.front.entry import CHALLENGE, admitted
 from service.front.hot import HotRoutes, Reply, failure
 from service.metrics import CONTENT_TYPE
@@ -143,6 +144,7 @@ def application(pipeline: Pipeline) -> FastAPI:
     add_cards(app, pipeline)
     add_compat(app, CompatRoutes(pipeline))
     _add_health(app, pipeline)
+    describe(app)
     return app
 
 
@@ -170,46 +172,14 @@ def _http_error(app: FastAPI) -> Callable[[Request, Exception], Awaitable[Respon
 
 
 def _add_hot_routes(app: FastAPI, hot: HotRoutes) -> None:
-    """Describe the hot routes; they also work where the application runs without dispatcher."""
-    table = (
-        ("/v1/score", wire.ScoreRequest, wire.ScoreResponse, "Rewards for a batch of completions"),
-        ("/v1/predict", wire.PredictRequest, wire.PredictResponse, "Ask a world model directly"),
-    )
-    kinds = [kind for _, request, response, _ in table for kind in (request, response)]
-    schemas, components = msgspec.json.schema_components(
-        [*kinds, wire.ErrorResponse], ref_template="#/components/schemas/{name}"
-    )
-
-    def content(schema: dict[str, Any]) -> dict[str, Any]:
-        return {"content": {"application/json": {"schema": schema}}}
+    """They also work where the application runs without dispatcher."""
 
     async def answer(request: Request) -> Response:
         reply = await hot.reply(request.url.path, await request.body())
         return _response(reply)
 
-    for i, (path, _, _, summary) in enumerate(table):
-        extra = {
-            "requestBody": {"required": True, **content(schemas[2 * i])},
-            "responses": {
-                "200": {
-                    "description": "Same order and length as the request",
-                    **content(schemas[2 * i + 1]),
-                },
-                "default": {
-                    "description": "What was wrong, in which field, and what to do",
-                    **content(schemas[-1]),
-                },
-            },
-        }
-        app.post(path, summary=summary, name=path.rsplit("/", 1)[1], openapi_extra=extra)(answer)
-    plain = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        schema = plain()
-        schema.setdefault("components", {}).setdefault("schemas", {}).update(components)
-        return schema
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    app.post("/v1/score", summary="Rewards for a batch of completions", name="score")(answer)
+    app.post("/v1/predict", summary="Ask a world model directly", name="predict")(answer)
 
 
 def _response(reply: Reply) -> Response:

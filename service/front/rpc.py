@@ -7,18 +7,20 @@ needed. Python's gRPC costs some 400 µs a call: give it batches, or the stream.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from time import perf_counter
 from typing import Any, Final
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from service import __version__, cards
-from service.errors import BadRequest, ServiceError
+from service.errors import BadRequest, MalformedBody, ServiceError
 from service.front import wire
 from service.front.messages import read_items, write_result
 from service.front.rpc_entry import Doorkeeper, options
@@ -86,7 +88,9 @@ class Rewards:
         return response
 
     async def score_stream(
-        self, requests: AsyncIterator[pb.ScoreRequest], context: aio.ServicerContext[Any, Any]
+        self,
+        requests: AsyncIterator[pb.ScoreRequest | MalformedBody],
+        context: aio.ServicerContext[Any, Any],
     ) -> AsyncIterator[pb.ScoreResponse]:
         """Batches as they come, answered in their order, several worked on at a time."""
         queue: asyncio.Queue[asyncio.Task[pb.ScoreResponse] | None] = asyncio.Queue(
@@ -122,17 +126,21 @@ class Rewards:
                     left.cancel()
 
     async def _answered(
-        self, request: pb.ScoreRequest, context: aio.ServicerContext[Any, Any]
+        self, request: pb.ScoreRequest | MalformedBody, context: aio.ServicerContext[Any, Any]
     ) -> pb.ScoreResponse:
         """The response, or what went wrong in its ``error``: the stream goes on."""
+        request_id = ""
         try:
+            if isinstance(request, MalformedBody):
+                raise request
+            request_id = request.request_id
             response = await self._score(request, context, None)
         except Exception as fault:  # noqa: BLE001 - told to the client, logged below
             error = _explained(fault, "ScoreStream")
             self._pipeline.metrics.request("grpc.ScoreStream", error.grpc)
             status = grpc.StatusCode[error.grpc].value[0]
             return pb.ScoreResponse(
-                request_id=request.request_id,
+                request_id=request_id,
                 server_version=__version__,
                 error=pb.Error(code=status, message=error.message),
             )
@@ -256,6 +264,14 @@ def _explained(fault: Exception, route: str) -> ServiceError:
     return ServiceError("internal error; the server's log has it")
 
 
+def _when(seconds: float) -> tuple[tuple[str, str], ...]:
+    """When to try again: as HTTP says it, and as gRPC's own clients with a retry policy read it."""
+    return (
+        ("retry-after", str(max(1, math.ceil(seconds)))),
+        ("grpc-retry-pushback-ms", str(math.ceil(seconds * 1000))),
+    )
+
+
 async def _guarded(
     pipeline: Pipeline,
     route: str,
@@ -269,7 +285,7 @@ async def _guarded(
         error = _explained(fault, route)
         pipeline.metrics.request(f"grpc.{route}", error.grpc)
         if error.retry_after is not None:
-            context.set_trailing_metadata((("retry-after", str(max(1, round(error.retry_after)))),))
+            context.set_trailing_metadata(_when(error.retry_after))
         await context.abort(grpc.StatusCode[error.grpc], error.message)
     pipeline.metrics.request(f"grpc.{route}", "OK")
     return response
@@ -320,26 +336,54 @@ async def serve(
     return server, port
 
 
+def _reader(kind: Any) -> Callable[[bytes], Any]:
+    """What reads a message; one that is none comes as the fault, to be told to the client.
+
+    gRPC itself would answer UNKNOWN and end a stream as if it had been answered.
+    """
+
+    def read(data: bytes) -> Any:
+        try:
+            return kind.FromString(data)
+        except DecodeError:
+            name = kind.DESCRIPTOR.full_name
+            return MalformedBody(f"the message is no {name} in protobuf's encoding")
+
+    return read
+
+
+async def _refused(fault: ServiceError) -> None:
+    raise fault
+
+
 def _register(server: aio.Server, pipeline: Pipeline, gate: Gate) -> None:
     rewards, models = Rewards(pipeline, gate), WorldModels(pipeline, gate)
 
-    def unary(call: Callable[..., Awaitable[Any]], request: Any) -> Any:
+    def unary(route: str, call: Callable[..., Awaitable[Any]], request: Any) -> Any:
+        async def answered(found: Any, context: aio.ServicerContext[Any, Any]) -> Any:
+            if isinstance(found, MalformedBody):
+                return await _guarded(pipeline, route, context, _refused(found))
+            return await call(found, context)
+
         return grpc.unary_unary_rpc_method_handler(
-            call,
-            request_deserializer=request.FromString,
+            answered,
+            request_deserializer=_reader(request),
             response_serializer=lambda message: message.SerializeToString(),
         )
 
     stream = grpc.stream_stream_rpc_method_handler(
         rewards.score_stream,
-        request_deserializer=pb.ScoreRequest.FromString,
+        request_deserializer=_reader(pb.ScoreRequest),
         response_serializer=pb.ScoreResponse.SerializeToString,
     )
     tables = {
-        _REWARDS: {"Score": unary(rewards.score, pb.ScoreRequest), "ScoreStream": stream},
+        _REWARDS: {
+            "Score": unary("Score", rewards.score, pb.ScoreRequest),
+            "ScoreStream": stream,
+        },
         _WORLD_MODELS: {
-            "Predict": unary(models.predict, wm.PredictRequest),
-            "ListModels": unary(models.list_models, wm.ListModelsRequest),
+            "Predict": unary("Predict", models.predict, wm.PredictRequest),
+            "ListModels": unary("ListModels", models.list_models, wm.ListModelsRequest),
         },
     }
     server.add_generic_rpc_handlers(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -94,3 +95,21 @@ def test_what_it_declares() -> None:
 def test_bad_options(options: dict[str, str], says: str) -> None:
     with pytest.raises(ModelFault, match=says):
         _fake(**options)
+
+
+def test_it_has_no_more_room_than_asked() -> None:
+    model = _fake(most_rows="2")
+    with pytest.raises(MemoryError, match="room for 2 rows"):
+        model.predict(_ask(model, ("A", "B"), ("B", "C"), ("C", "D")))
+    assert len(model.predict(_ask(model, ("A", "B"), ("B", "C")))) == 2
+    with pytest.raises(ModelFault, match="most_rows is '0'"):
+        _fake(most_rows="0")
+
+
+def test_it_hangs_as_asked() -> None:
+    model = _fake(hang="STUCK")
+    asked = threading.Thread(target=model.predict, args=[_ask(model, ("STUCK", "B"))], daemon=True)
+    asked.start()
+    asked.join(0.2)
+    assert asked.is_alive()
+    assert len(model.predict(_ask(model, ("A", "B")))) == 1

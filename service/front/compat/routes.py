@@ -108,16 +108,8 @@ def _written(answer: Any) -> bytes:
     return wire.write(answer)
 
 
-def _schema(kind: type[msgspec.Struct] | None) -> dict[str, Any]:
-    """Of a body without structs inside."""
-    if kind is None:
-        return {"type": "object"}
-    _, components = msgspec.json.schema_components([kind])
-    return dict(components[kind.__name__])
-
-
 def add_compat(app: FastAPI, routes: CompatRoutes) -> None:
-    """Describe the routes; they also work where the application runs without dispatcher."""
+    """They also work where the application runs without dispatcher."""
 
     async def answer(request: Request) -> Response:
         reply = await routes.reply(
@@ -129,15 +121,8 @@ def add_compat(app: FastAPI, routes: CompatRoutes) -> None:
         after = {} if reply.retry_after is None else {"Retry-After": str(reply.retry_after)}
         return Response(reply.payload, reply.status, after, "application/json")
 
-    for path, (_, summary, kind) in ROUTES.items():
-        content = {"application/json": {"schema": _schema(kind)}}
-        app.post(
-            path,
-            summary=summary,
-            name=path.strip("/"),
-            tags=["trainers"],
-            openapi_extra={"requestBody": {"required": True, "content": content}},
-        )(answer)
+    for path, route in ROUTES.items():
+        app.post(path, summary=route.summary, name=path.strip("/"), tags=["trainers"])(answer)
 
     @app.get(
         "/reverify_mode", summary="NeMo Gym: how rollouts are verified again", tags=["trainers"]
