@@ -29,8 +29,10 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def pinned(core: int, command: list[str]) -> list[str]:
-    """The command on one core, where the machine lets us."""
+def pinned(core: int | None, command: list[str]) -> list[str]:
+    """The command on one core, where the machine lets us; None: on any."""
+    if core is None:
+        return command
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if len(cores) < 2 or shutil.which("taskset") is None:
         return command
@@ -38,7 +40,9 @@ def pinned(core: int, command: list[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def running(command: list[str], ready: str, core: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: list[str], ready: str, core: int | None = 0
+) -> Iterator[subprocess.Popen[bytes]]:
     """A child server, from the moment that a URL answers until it is told to stop."""
     child = subprocess.Popen(pinned(core, command), stdout=subprocess.DEVNULL)
     try:
@@ -69,7 +73,9 @@ def wait_for(url: str, child: subprocess.Popen[bytes], seconds: float = 120.0) -
 
 
 @contextlib.contextmanager
-def soft_verifier(models: list[Path], *options: str) -> Iterator[tuple[str, int, int]]:
+def soft_verifier(
+    models: list[Path], *options: str, core: int | None = 0
+) -> Iterator[tuple[str, int, int]]:
     """Our server: its URL, gRPC port and process id."""
     http, grpc = free_port(), free_port()
     command = [sys.executable, "-m", "service", "serve", "--http-port", str(http)]
@@ -77,7 +83,7 @@ def soft_verifier(models: list[Path], *options: str) -> Iterator[tuple[str, int,
     for model in models:
         command += ["--model", str(model)]
     url = f"http://127.0.0.1:{http}"
-    with running(command, f"{url}/readyz") as child:
+    with running(command, f"{url}/readyz", core) as child:
         yield url, grpc, child.pid
 
 
@@ -99,9 +105,27 @@ def wrk(url: str, body: bytes, connections: int, seconds: int, folder: Path) -> 
 
 
 def wrk_many(
-    url: str, bodies: list[bytes], connections: int, seconds: int, folder: Path
+    url: str,
+    bodies: list[bytes],
+    connections: int,
+    seconds: int,
+    folder: Path,
+    *,
+    core: int | None = 1,
+    strict: bool = True,
 ) -> dict[str, float]:
-    """The same over several bodies in turn. Answers other than 200 end the benchmark."""
+    """The same over several bodies in turn.
+
+    Args:
+        url: where to.
+        bodies: JSON documents.
+        connections: how many, each with one request at a time.
+        seconds: how long.
+        folder: for files.
+        core: that wrk is pinned to; None: any.
+        strict: answers other than 200 end the benchmark; else ``failed`` counts them, and
+            ``rps`` leaves them out.
+    """
     for i, body in enumerate(bodies):
         (folder / f"body-{i}.json").write_bytes(body)
     script = folder / "post.lua"
@@ -125,23 +149,36 @@ request = function()
   return requests[n]
 end
 done = function(summary, latency, requests)
-  io.write(string.format("\\nRESULT %d %d %d %.3f %.3f %.3f\\n", summary.requests,
-    summary.duration, summary.errors.status + summary.errors.read + summary.errors.timeout,
+  local errors = summary.errors
+  io.write(string.format("\\nRESULT %d %d %d %d %.3f %.3f %.3f\\n", summary.requests,
+    summary.duration, errors.status, errors.connect + errors.read + errors.write + errors.timeout,
     latency:percentile(50) / 1000, latency:percentile(99) / 1000, latency.max / 1000))
 end
 """
     )
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
     done = subprocess.run(
-        pinned(1, [*command, "-s", str(script), url]), capture_output=True, text=True, check=True
+        pinned(core, [*command, "-s", str(script), url]),
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    match = re.search(r"RESULT (\d+) (\d+) (\d+) ([\d.]+) ([\d.]+) ([\d.]+)", done.stdout)
+    number = r"([\d.]+)"
+    match = re.search("RESULT" + 7 * f" {number}", done.stdout)
     if match is None:
         raise SystemExit(f"wrk said nothing that could be read:\n{done.stdout}{done.stderr}")
-    requests, microseconds, errors, p50, p99, worst = (float(x) for x in match.groups())
-    if errors:
+    requests, microseconds, refused, broken, p50, p99, worst = map(float, match.groups())
+    errors = refused + broken
+    if errors and strict:
         raise SystemExit(f"{errors:.0f} of {requests:.0f} requests to {url} failed")
-    return {"rps": requests / microseconds * 1e6, "p50": p50, "p99": p99, "max": worst}
+    good = max(0.0, requests - refused)
+    return {
+        "rps": good / microseconds * 1e6,
+        "p50": p50,
+        "p99": p99,
+        "max": worst,
+        "failed": errors,
+    }
 
 
 def h2load(
@@ -163,6 +200,30 @@ def h2load(
     if rate is None or good is None or int(good[1]) != requests:
         raise SystemExit(f"h2load: not every call succeeded:\n{done.stdout}{done.stderr}")
     return {"rps": float(rate[1])}
+
+
+def h2load_timed(
+    port: int, path: str, message: bytes, connections: int, seconds: int, folder: Path
+) -> dict[str, float]:
+    """The same for so many seconds, unpinned, with latencies in ms from h2load's own log."""
+    framed, log = folder / "message.bin", folder / "h2load.log"
+    framed.write_bytes(b"\0" + len(message).to_bytes(4, "big") + message)
+    log.unlink(missing_ok=True)
+    command = ["h2load", "-D", str(seconds), "-c", str(connections), "-m", "1", "-d", str(framed)]
+    command += ["-H", "content-type: application/grpc", "-H", "te: trailers"]
+    command += ["--log-file", str(log), f"http://127.0.0.1:{port}{path}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = [line.split() for line in log.read_text().splitlines()]  # start µs, status, length µs
+    took = sorted(int(row[2]) / 1000 for row in rows if row[1] == "200")
+    if not took:
+        raise SystemExit(f"h2load: no call succeeded:\n{done.stdout}{done.stderr}")
+    return {
+        "rps": len(took) / seconds,
+        "p50": took[len(took) // 2],
+        "p99": took[len(took) * 99 // 100],
+        "max": took[-1],
+        "failed": float(len(rows) - len(took)),
+    }
 
 
 def resident_mb(pid: int) -> float:

@@ -11,9 +11,12 @@ import random
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from worldmodels import checkpoints
 from worldmodels.checkpoints import Manifest
+
+Floats = NDArray[np.float32]
 
 GENES = 20_000
 HIDDEN = 64
@@ -29,13 +32,21 @@ def names() -> list[str]:
     return [f"TOY{i}" for i in range(GENES)]
 
 
-def write_model(folder: Path) -> Path:
-    """A pair-mlp checkpoint with random weights."""
+def weights() -> tuple[Floats, Floats, Floats]:
+    """Both halves of the first layer times the embeddings, and the second layer; random."""
     draw = np.random.default_rng(0)
+    halves = [draw.normal(0, 1, (GENES, HIDDEN)).astype("f4") for _ in range(2)]
+    return halves[0], halves[1], draw.normal(0, 0.2, HIDDEN).astype("f4")
+
+
+def write_model(folder: Path, arrays: tuple[Floats, Floats, Floats] | None = None) -> Path:
+    """A pair-mlp checkpoint, of ``weights`` unless others are given."""
+    draw = np.random.default_rng(1)
+    h1, h2, w = arrays or weights()
     tensors = {
-        "h1": draw.normal(0, 1, (GENES, HIDDEN)).astype("f4"),
-        "h2": draw.normal(0, 1, (GENES, HIDDEN)).astype("f4"),
-        "w": draw.normal(0, 0.2, HIDDEN).astype("f4"),
+        "h1": h1,
+        "h2": h2,
+        "w": w,
         "bias": np.zeros(1, "f4"),
         "p0": draw.uniform(0, 1, (1, GENES)).round(6),
         "rows": np.arange(GENES, dtype="i4"),
@@ -93,14 +104,20 @@ def predict_body(draw: random.Random, genes: list[str], rows: int) -> bytes:
 
 def predict_message(draw: random.Random, genes: list[str], rows: int) -> bytes:
     """A predict request over gRPC: every row has two genes of its own."""
+    chosen = draw.sample(genes, 2 * rows)
+    return predict_rows(chosen[:rows], chosen[rows:])
+
+
+def predict_rows(subjects: list[str], objects: list[str]) -> bytes:
+    """A predict request over gRPC for these pairs."""
     from softverifier._pb import worldmodels_pb2
 
-    chosen = draw.sample(genes, 2 * rows)
+    rows = len(subjects)
     request = worldmodels_pb2.PredictRequest(
         model="toy",
         relation="perturbation.de",
         context=CELL_LINE,
-        names=chosen,
+        names=[*subjects, *objects],
         subjects=range(rows),
         objects=range(rows, 2 * rows),
     )

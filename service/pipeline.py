@@ -22,7 +22,7 @@ from service.inquiry import Inquiry
 from service.metrics import Metrics
 from service.models import ServedModels
 from service.remarks import unannotated, unfinished, without_opinion
-from service.requests import NO_CONTEXT, BadItem, RunContext, priority_of, refuse_labels
+from service.requests import NO_CONTEXT, BadItem, Priority, RunContext, priority_of, refuse_labels
 from service.rewards.core import Answer, Finding, Item, Query, Reason, Result, Work
 from service.rewards.profiles import NO_FINDINGS, Profile, pinned
 from service.settings import Limits
@@ -210,13 +210,12 @@ class Pipeline:
         answers, plans, faults = self._read(profile, items)
         extracted = perf_counter()
         metrics.stage("extract", extracted - started)
-
         splits = splits_of(items, context)
-        asked = self._inquiry.verdicts(plans, deadline, priority_of(splits)) if any(plans) else None
-        verdicts = await asked if asked else {}
+        priority = priority_of(splits)
+        verdicts = await self._inquiry.verdicts(plans, deadline, priority) if any(plans) else {}
         found = NOTHING_DONE
         if profile.laborious:
-            found = await self._carry_out(profile, items, answers, faults, deadline)
+            found = await self._carry_out(profile, items, answers, faults, deadline, priority)
         decided = perf_counter()
 
         results = [
@@ -250,6 +249,7 @@ class Pipeline:
         answers: Sequence[Answer],
         faults: Mapping[int, Result],
         deadline: float,
+        priority: Priority,
     ) -> Mapping[int, Mapping[int, Finding]]:
         """What came of the works of each item that has any, by the item's index."""
         started = perf_counter()
@@ -260,7 +260,7 @@ class Pipeline:
         wanted = [work for plan in plans.values() for work in plan.values()]
         if not wanted:
             return NOTHING_DONE
-        done = await self.workshop.carry_out(wanted, deadline)
+        done = await self.workshop.carry_out(wanted, deadline, priority)
         self.metrics.stage("work", perf_counter() - started)
         return {
             i: {part: done[work] for part, work in plan.items()}

@@ -19,11 +19,16 @@ _MEMORY: Final = 0.05
 
 
 class Account(Generic[Job]):
-    """One request's jobs that wait, and the seconds that it has used."""
+    """One request's jobs that wait, and the seconds that it has used.
 
-    __slots__ = ("jobs", "listed", "spent")
+    Args:
+        weight: what a second is counted as; with 8 its jobs get an eighth of another's share.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("jobs", "listed", "spent", "weight")
+
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight = weight
         self.jobs: deque[Job] = deque()
         self.spent = 0.0
         self.listed = False
@@ -51,7 +56,7 @@ class Turns(Generic[Job]):
     def put_back(self, account: Account[Job], job: Job, charged_s: float) -> None:
         """A job that was taken and not begun: first of its request, its charge returned."""
         account.jobs.appendleft(job)
-        account.spent -= charged_s
+        account.spent -= charged_s * account.weight
         self._wait(account)
 
     def take(self) -> tuple[Account[Job], Job] | None:
@@ -65,7 +70,7 @@ class Turns(Generic[Job]):
             self._now = max(self._now, spent)
             self._waiting -= 1
             job = account.jobs.popleft()
-            account.spent += self.typical_s
+            account.spent += self.typical_s * account.weight
             if account.jobs:
                 self._list(account)
             return account, job
@@ -73,7 +78,7 @@ class Turns(Generic[Job]):
 
     def charge(self, account: Account[Job], charged_s: float, took_s: float) -> None:
         """Correct what ``take`` charged by what the job took."""
-        account.spent += took_s - charged_s
+        account.spent += (took_s - charged_s) * account.weight
         self.typical_s += _MEMORY * (took_s - self.typical_s)
 
     def _wait(self, account: Account[Job]) -> None:

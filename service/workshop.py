@@ -37,6 +37,7 @@ from service.errors import Overloaded
 from service.findings import Findings
 from service.lanes import Lane
 from service.metrics import Metrics
+from service.requests import Priority
 from service.rewards.core import Finding, Reason, Work
 from service.settings import Work as WorkSettings
 from service.turns import Account, Turns
@@ -50,6 +51,8 @@ AHEAD_S: Final = 0.004
 MOST_AHEAD: Final = 32
 """Jobs that a quick lane is given at once: what takes it ``AHEAD_S``, at most so many."""
 TRIES: Final = 2
+EVAL_WEIGHT: Final = 8.0
+"""Evaluation's seconds count as so many: an eighth of the share of a request for training."""
 _TOO_LONG: Final = Finding(Reason.TOO_LONG)
 _FAILED: Final = Finding(Reason.MODEL_ERROR)
 _LATE: Final = Finding(Reason.DEADLINE)
@@ -60,11 +63,12 @@ class _Order:
 
     __slots__ = ("accounts", "done", "gone", "left")
 
-    def __init__(self) -> None:
+    def __init__(self, priority: Priority) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.left = 0
         self.gone = False
-        self.accounts: dict[bool, Account[_Job]] = {False: Account(), True: Account()}
+        weight = EVAL_WEIGHT if priority is Priority.EVAL else 1.0
+        self.accounts: dict[bool, Account[_Job]] = {p: Account(weight) for p in (False, True)}
         """Of the quick lanes, and (True) of the patient ones."""
 
 
@@ -134,12 +138,15 @@ class Workshop:
         while self._crew.running and self._missing(patient=False):
             self._crew.open(patient=False)
 
-    async def carry_out(self, works: Iterable[Work], deadline: float) -> dict[Work, Finding]:
+    async def carry_out(
+        self, works: Iterable[Work], deadline: float, priority: Priority = Priority.TRAIN
+    ) -> dict[Work, Finding]:
         """The finding of every work; equal ones are done once.
 
         Args:
             works: what to do.
             deadline: ``time.monotonic`` moment; what is not done by then is DEADLINE.
+            priority: evaluation has a smaller share while others wait.
 
         Raises:
             Overloaded: they do not fit the queue.
@@ -150,7 +157,7 @@ class Workshop:
         self._metrics.cache("work", len(found), len(missing))
         if missing:
             self._admit(missing)
-            order = _Order()
+            order = _Order(priority)
             jobs = [self._entered(work, order) for work in missing]
             self._feed()
             try:
@@ -239,7 +246,7 @@ class Workshop:
             if not all(order.gone for order in job.orders):
                 job.charged_s = charged_s
                 return job
-            account.spent -= charged_s
+            account.spent -= charged_s * account.weight
             del self._flights[job.work]
             self._metrics.work_done(Reason.DEADLINE)
 

@@ -15,6 +15,7 @@ import json
 import math
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,8 @@ WHOLE = (
 """Shapes of which one call carries the group; of the others each sample is a call."""
 WHOLE_SHARE, CLIENT_SHARE = 0.012, 0.017
 """Of all calls: those that cost most are made less often."""
+EVER_S = 300
+"""A server that is not back by then never comes back."""
 
 
 @dataclass
@@ -99,7 +102,10 @@ class Clients:
         """Tried for ever where the transport fails; whatever else fails ends the rollout."""
         row, response = _gym(one)
         client = trainer_clients.Gym(f"{self.url}/verify{self.query}")
+        until = time.monotonic() + EVER_S
         while True:
+            if time.monotonic() > until:
+                raise Wrong(f"NeMo Gym: nothing but failed transports for {EVER_S} s")
             try:
                 found = client.verify(row, response)
             except httpx.TransportError:
@@ -169,8 +175,9 @@ class Replay:
                 self._calmly(name, partial(_asked, name, call, group[0], wanted[0]), known[0])
 
     def _calmly(self, name: str, judged: Callable[[], Counter[str]], numbers: int) -> None:
-        """A busy machine may need a second try to answer within so short a deadline."""
-        for _ in range(5):
+        """A busy machine may need more than one try to answer within so short a deadline."""
+        until, told = time.monotonic() + 60, Counter[str]()
+        while time.monotonic() < until:
             told = judged()
             if told["numbers"] == numbers:
                 return

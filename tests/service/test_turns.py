@@ -112,3 +112,12 @@ def test_what_is_larger_than_all_is_not_kept() -> None:
     nothing = Findings(0)
     nothing.put(work(1), Finding(Reason.OK, 1))
     assert len(nothing) == 0
+
+
+def test_who_counts_for_more_is_served_for_less_and_not_forgotten() -> None:
+    turns = waiting(t=200)
+    late: Account[str] = Account(weight=8.0)
+    for i in range(50):
+        turns.add(late, f"e{i}")
+    order = drained(turns, {"t": 0.01, "e": 0.01})
+    assert 8 <= sum(job[0] == "e" for job in order[:90]) <= 12
