@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -168,7 +169,7 @@ def test_settings_and_doctor_show_no_password(tmp_path: Path) -> None:
     config.write_text(f'[starter]\nenabled = false\n[cache]\nredis_url = "{url}"\n')
     done = subprocess.run(
         [sys.executable, "-m", "service", "doctor", "--config", str(config)],
-        capture_output=True, text=True, check=False, env=None,
+        capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
     assert "redis" in done.stdout
     assert "this machine alone is served" in " ".join(done.stdout.split())
