@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
-import numpy as np
 
 from service import __version__
 from service.errors import BadRequest, MalformedBody, ServiceError, TooLarge
@@ -196,25 +196,39 @@ def write_score(profile: Profile, results: list[Result]) -> bytes:
 
 def write_predict(spec: ModelSpec, verdicts: Verdicts) -> bytes:
     """The body of a predict response."""
+    return write_predicts(spec, verdicts, [len(verdicts)])[0]
 
-    def column(values: np.ndarray | None) -> list[float | None] | None:
-        return None if values is None else values.tolist()  # NaN is written as null
 
-    n = len(verdicts)
-    status = verdicts.status
-    names = ["OK"] * n if not status.any() else [_STATUS_NAMES[code] for code in status.tolist()]
-    return _ENCODER.encode(
-        PredictResponse(
-            verdicts.p.tolist(),
-            column(verdicts.p0),
-            column(verdicts.uncertainty),
-            column(verdicts.raw),
-            names,
-            spec.name,
-            spec.version,
-            spec.digest,
-        )
+def write_predicts(spec: ModelSpec, verdicts: Verdicts, sizes: Sequence[int]) -> list[bytes]:
+    """The bodies of predict responses to requests of so many rows each, answered as one."""
+    p = verdicts.p.tolist()  # NaN is written as null
+    p0, uncertainty, raw = (
+        None if values is None else values.tolist()
+        for values in (verdicts.p0, verdicts.uncertainty, verdicts.raw)
     )
+    status = verdicts.status
+    names = (
+        [_STATUS_NAMES[code] for code in status.tolist()] if status.any() else ["OK"] * len(status)
+    )
+    bodies, start = [], 0
+    for size in sizes:
+        rows = slice(start, start + size)
+        start += size
+        bodies.append(
+            _ENCODER.encode(
+                PredictResponse(
+                    p[rows],
+                    p0 and p0[rows],
+                    uncertainty and uncertainty[rows],
+                    raw and raw[rows],
+                    names[rows],
+                    spec.name,
+                    spec.version,
+                    spec.digest,
+                )
+            )
+        )
+    return bodies
 
 
 def write(answer: Any) -> bytes:

@@ -94,7 +94,9 @@ class Caller:
 
     def refund(self, items: int) -> None:
         """Give back what was charged for a request that was not answered."""
-        if self.key is not None and self._allowance is not None:
+        if not self._limited and self.admitted >= items:
+            self.admitted -= items
+        elif self.key is not None and self._allowance is not None:
             self._allowance.refund(self.key, items)
 
     def paying(self, items: int) -> _Payment:

@@ -112,12 +112,54 @@ def test_big_requests_are_judged_in_several_passes(hot: HotRoutes) -> None:
         assert plain(reply) == plain(hot.reply_now("/v1/score", one))
 
 
-def test_predict_goes_alone(hot: HotRoutes) -> None:
-    asked = {"model": "fake", "relation": "perturbation.de", "subjects": ["A"], "objects": ["B"]}
-    one = json.dumps(asked).encode()
-    replies = gathered(hot, [one, one], "/v1/predict")
-    assert [reply.status for reply in replies] == [200, 200]
-    assert replies[0].payload == replies[1].payload
+def asked(*subjects: str, **more: Any) -> bytes:
+    columns = {"subjects": list(subjects), "objects": ["CALR"] * len(subjects)}
+    request = {"model": "fake", "relation": "perturbation.de", "context": "k562", **columns}
+    return json.dumps({**request, **more}).encode()
+
+
+PREDICTORS = {
+    "one pair": asked("A"),
+    "the same": asked("A"),
+    "several": asked("B", "C", "D"),
+    "none": asked(),
+    "unknown gene among them": asked("E", "UNKNOWN1", "F"),
+    "poisoned": asked("G", "POISON"),
+    "nan": asked("NAN"),
+    "another relation": asked("A", relation="perturbation.dir"),
+    "no such relation": asked("A", relation="nope"),
+    "unknown model": asked("A", model="fakke"),
+    "columns that differ": asked("A", objects=[]),
+    "contexts of their own": asked("A", "B", contexts=["k562", "rpe1"]),
+    "deadline": asked("A", deadline_ms=5000),
+    "not JSON": b"{",
+}
+
+
+def test_predictions_are_what_they_are_alone(hot: HotRoutes) -> None:
+    alone = [hot.reply_now("/v1/predict", one) for one in PREDICTORS.values()]
+    together = gathered(hot, list(PREDICTORS.values()), "/v1/predict")
+    assert dict(zip(PREDICTORS, together, strict=True)) == dict(zip(PREDICTORS, alone, strict=True))
+    assert {reply.status for reply in together} == {200, 400, 404, 422}
+
+
+def test_many_poisoned_predictions_spoil_none_beside_them(hot: HotRoutes) -> None:
+    bodies = [asked("POISON" if i % 2 else f"FINE{i}") for i in range(200)]
+    for i, reply in enumerate(gathered(hot, bodies, "/v1/predict")):
+        found = json.loads(reply.payload)
+        assert found["status"] == ["MODEL_ERROR" if i % 2 else "OK"]
+        assert (found["p"][0] is None) == bool(i % 2)
+
+
+def test_predictions_of_one_turn_are_one_call_of_the_model(hot: HotRoutes) -> None:
+    def calls() -> float:
+        name = 'softverifier_batch_queries_count{model="fake"} '
+        lines = hot.pipeline.metrics.expose().decode().splitlines()
+        return sum(float(line[len(name) :]) for line in lines if line.startswith(name))
+
+    before = calls()
+    gathered(hot, [asked(f"ONE-CALL{i}") for i in range(50)], "/v1/predict")
+    assert calls() - before == 1
 
 
 def test_equal_questions_of_many_requests_are_asked_once(hot: HotRoutes) -> None:
