@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,28 @@ def test_a_rate_holds_and_its_retry_after_works(
     refused = next(answer for answer in answers if answer.status_code == 429)
     time.sleep(int(refused.headers["retry-after"]))  # what is measured, not a wait for something
     assert ask().status_code == 200
+
+
+@pytest.mark.parametrize("route", ["/v1/score", "/v1/predict"])
+def test_requests_of_one_turn_are_charged_each(
+    running: tuple[ServerProcess, dict[str, str]], route: str
+) -> None:
+    """They share a pass through the models, not a charge."""
+    server, _ = running
+    key = bearer(add(server.folder, f"crowd-{route[4:]}", ["score", "predict"], quota=10))
+    body = SCORE if route == "/v1/score" else PREDICT
+    wait_until(
+        lambda: get(f"{server.url}/v1/models", headers=key).status_code == 200,
+        10,
+        "the new key is not known",
+    )
+    with ThreadPoolExecutor(16) as pool:
+        asked = [
+            pool.submit(post, server.url + route, json=body, headers=key, timeout=30)
+            for _ in range(32)
+        ]
+        codes = [one.result().status_code for one in asked]
+    assert (codes.count(200), codes.count(429)) == (10, 22)
 
 
 def test_trainers_wait_for_their_rate(running: tuple[ServerProcess, dict[str, str]]) -> None:
