@@ -1,4 +1,4 @@
-# install · serve · test · lint · bench · references · trainers · protos · image. VENV=… puts the environment elsewhere.
+# install · serve · test · lint · bench · audit · sbom · references · trainers · protos · image. VENV=… puts the environment elsewhere.
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -21,10 +21,13 @@ REFERENCES := $(patsubst tests/references/%.txt,build/references/%/.installed,$(
 TORCHLESS := skyrl verifiers verifiers_legacy
 TRAINERS := $(patsubst tests/trainers/%.txt,build/trainers/%/.installed,$(wildcard tests/trainers/*.txt))
 
+# What checks and lists the environment from outside, so that it is not part of what it lists.
+AUDIT_VENV := $(VENV)-audit
+
 ENGINE = $(shell command -v podman || command -v docker)
 IMAGE ?= soft-verifier:latest
 
-.PHONY: install serve test lint bench references trainers protos image stubs-are-current
+.PHONY: install serve test lint bench references trainers protos image stubs-are-current audit sbom
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.installed
@@ -64,6 +67,30 @@ lint: install stubs-are-current
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What is installed fits together and is what constraints.txt says. Known vulnerabilities are looked up
+# with ONLINE=1 only: the databases (PyPI's, OSV's) are on the internet.
+audit: install
+	$(BIN)/python -m pip check
+	$(BIN)/python -m pytest -q tests/service/security/test_supply.py tests/service/security/test_source.py
+ifdef ONLINE
+	$(MAKE) $(AUDIT_VENV)/.installed
+	$(AUDIT_VENV)/bin/pip-audit --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" --skip-editable
+else
+	@echo "NOT LOOKED UP: known vulnerabilities; do it where the internet is: make audit ONLINE=1"
+endif
+
+# The bill of materials (CycloneDX JSON) of the environment, or of another one: SBOM_OF=/path/to/python.
+SBOM_OF ?= $(BIN)/python
+sbom: $(AUDIT_VENV)/.installed
+	@mkdir -p build
+	$(AUDIT_VENV)/bin/cyclonedx-py environment $(SBOM_OF) --of JSON --output-file build/sbom.json
+	@echo build/sbom.json
+
+$(AUDIT_VENV)/.installed:
+	$(PYTHON) -m venv $(AUDIT_VENV)
+	$(AUDIT_VENV)/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0 pip-audit==2.10.1
+	@touch $@
 
 bench: install
 	$(BIN)/python benchmarks/rewards.py

@@ -250,8 +250,9 @@ class RedisTier:
 
 
 def redacted(url: str) -> str:
-    """The URL without its password, for logs."""
-    return re.sub(r"(//[^/@]*:)[^/@]*@", r"\1***@", url)
+    """The URL without its password, for logs; whatever stands where passwords stand is one."""
+    bare = re.sub(r"(//[^:@/]*:?).*@", r"\1***@", url)
+    return re.sub(r"(?i)([?&](?:password|username)=)[^&]*", r"\1***", bare)
 
 
 def connect(url: str, timeout_s: float) -> tuple[Any, bool, list[Any]]:
@@ -275,7 +276,9 @@ def connect(url: str, timeout_s: float) -> tuple[Any, bool, list[Any]]:
             master, sentinels = _sentinel(parts.netloc, parts.path, options)
             return master, False, sentinels
     except (ValueError, RedisError) as error:
-        raise StartupFault(f"cache.redis_url {redacted(url)!r}: {error}") from None
+        # Not the error's own words where there is a password: they may quote a piece of it.
+        said = "not a URL of that form" if "@" in url else str(error)
+        raise StartupFault(f"cache.redis_url {redacted(url)!r}: {said}") from None
     raise StartupFault(
         f"cache.redis_url {redacted(url)!r}: scheme must be redis, rediss, unix, redis+cluster, "
         "rediss+cluster or redis+sentinel"
@@ -297,7 +300,9 @@ def _sentinel(netloc: str, path: str, options: dict[str, Any]) -> tuple[Any, lis
     for host in hosts.split(","):
         name, _, port = host.rpartition(":")
         if not name or not port.isdigit():
-            raise StartupFault(f"cache.redis_url: Sentinel address {host!r} is not host:port")
+            raise StartupFault(
+                f"cache.redis_url: Sentinel address {redacted(host)!r} is not host:port"
+            )
         addresses.append((name, int(port)))
     sentinel = aioredis.Sentinel(  # type: ignore[no-untyped-call]
         addresses, sentinel_kwargs=dict(options), **options

@@ -24,6 +24,7 @@ def application() -> typer.Typer:
     from service.commands.canaries import app as canaries
     from service.commands.card import Card, card
     from service.commands.doctor import doctor
+    from service.commands.keys import app as keys
     from service.commands.models import app as models
     from service.commands.precompute import precompute
     from service.commands.profiles import app as profiles
@@ -59,6 +60,7 @@ def application() -> typer.Typer:
     app.command(short_help="Relate the rewards of a run to a held-out truth.")(align)
     app.command(short_help="Score an audit log again; exit code 3 if a reward differs.")(replay)
     app.add_typer(canaries, name="canaries")
+    app.add_typer(keys, name="keys")
     app.command(short_help="Check versions, device, settings, models, Redis and ports.")(doctor)
 
     @app.command()

@@ -79,11 +79,16 @@ class Doorway:
         self._arriving: set[asyncio.Task[None]] = set()
         self._made: Callable[[], asyncio.Protocol] | None = None
         self._ssl: ssl.SSLContext | None = None
+        self._handshake_s: float | None = None
         self._waited = False
         self._closed = False
 
     def open(
-        self, made: Callable[[], asyncio.Protocol], backlog: int, tls: ssl.SSLContext | None
+        self,
+        made: Callable[[], asyncio.Protocol],
+        backlog: int,
+        tls: ssl.SSLContext | None = None,
+        handshake_s: float | None = None,
     ) -> None:
         """Begin to take connections.
 
@@ -91,8 +96,10 @@ class Doorway:
             made: makes the protocol of one.
             backlog: connections that may wait.
             tls: for connections that are to be encrypted.
+            handshake_s: seconds that agreeing on it may take.
         """
         self._made, self._ssl = made, tls
+        self._handshake_s = None if tls is None else handshake_s
         self._sock.setblocking(False)
         self._sock.listen(backlog)
         self._watch()
@@ -161,7 +168,12 @@ class Doorway:
     async def _received(self, connection: socket.socket) -> None:
         assert self._made is not None
         try:
-            await self._loop.connect_accepted_socket(self._made, connection, ssl=self._ssl)
+            await self._loop.connect_accepted_socket(
+                self._made,
+                connection,
+                ssl=self._ssl,
+                ssl_handshake_timeout=self._handshake_s,
+            )
         except OSError as error:  # gone again, or no TLS (ssl.SSLError is one)
             connection.close()
             log.debug("a connection failed at the door", why=repr(error))

@@ -3,11 +3,14 @@
     ServiceError                 500  INTERNAL
     ├── BadRequest               422  INVALID_ARGUMENT     names the field
     │   ├── MalformedBody        400  INVALID_ARGUMENT     not JSON, not UTF-8
-    │   └── TooLarge             413  INVALID_ARGUMENT     items or bytes over the limit
-    ├── Forbidden                403  PERMISSION_DENIED    admin routes that are off
+    │   ├── TooLarge             413  INVALID_ARGUMENT     items or bytes over the limit
+    │   └── TooManyHeaders       431  INVALID_ARGUMENT     headers over the limit
+    ├── Unauthenticated          401  UNAUTHENTICATED      no key, or none that is known
+    ├── Forbidden                403  PERMISSION_DENIED    the key may not do this, or it is off
     ├── NotFound                 404  NOT_FOUND            profile, model; lists the nearest
     ├── Conflict                 409  FAILED_PRECONDITION  pinned digest differs, model ambiguous
     ├── Overloaded               429  RESOURCE_EXHAUSTED   with Retry-After
+    │   └── OverLimit            429  RESOURCE_EXHAUSTED   a key's rate or quota is used up
     ├── NotReady                 503  UNAVAILABLE          with Retry-After
     ├── DeadlineExceeded         504  DEADLINE_EXCEEDED
     └── StartupFault             -    -                    settings, models, ports: exit code 2
@@ -55,8 +58,20 @@ class TooLarge(BadRequest):
     http, code = 413, "too_large"
 
 
+class TooManyHeaders(BadRequest):
+    """More headers than the server takes."""
+
+    http, code = 431, "too_many_headers"
+
+
+class Unauthenticated(ServiceError):
+    """No key came with the request, or none that is known."""
+
+    http, grpc, code = 401, "UNAUTHENTICATED", "unauthenticated"
+
+
 class Forbidden(ServiceError):
-    """Not for this caller, or switched off."""
+    """The key is known and may not do this, or it is switched off here."""
 
     http, grpc, code = 403, "PERMISSION_DENIED", "forbidden"
 
@@ -77,6 +92,12 @@ class Overloaded(ServiceError):
     """The queue is full, or the predicted wait does not fit the deadline."""
 
     http, grpc, code = 429, "RESOURCE_EXHAUSTED", "overloaded"
+
+
+class OverLimit(Overloaded):
+    """The key has asked as much as it may for now."""
+
+    code = "over_limit"
 
 
 class NotReady(ServiceError):

@@ -170,6 +170,25 @@ class Metrics:
             "Memory of a GPU that our models' tensors and their allocator hold",
             ("device",),
         )
+        self._keys = Series(
+            "counter",
+            "key_items",
+            "Items by API key: admitted, refused for its rate or quota, refunded (not answered)",
+            ("key", "outcome"),
+        )
+        self._refusals = Series(
+            "counter",
+            "refused",
+            "Turned away before being read, by cause: key, scope, certificate, connections, "
+            "address, slow, headers",
+            ("cause",),
+        )
+        self._certificates = Series(
+            "gauge",
+            "certificate_expires_seconds",
+            "When the certificate that is served ends, in seconds since 1970",
+            of_machine=True,
+        )
         self._watchers: list[Callable[[Metrics], None]] = []
         every = [one for one in vars(self).values() if isinstance(one, Series)]
         self._exposition = Exposition(every, shelf)
@@ -313,6 +332,18 @@ class Metrics:
     def redis(self, event: str) -> None:
         """Count a Redis event: failure, opened, closed, dropped_write."""
         self._redis.add((event,))
+
+    def key_items(self, key: str, outcome: str, items: int) -> None:
+        """Count items that an API key asked: admitted, rate, quota, refunded."""
+        self._keys.add((key, outcome), items)
+
+    def refused(self, cause: str) -> None:
+        """Count a request or connection that was turned away before it was read."""
+        self._refusals.add((cause,))
+
+    def certificate(self, expires: float) -> None:
+        """Set when the certificate that is served ends."""
+        self._certificates.set((), expires)
 
 
 def splits_of(items: Sequence[Item | BadItem], context: RunContext) -> str | list[str]:

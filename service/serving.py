@@ -30,6 +30,7 @@ from service.control import Ready
 from service.doorway import Doorway
 from service.errors import StartupFault
 from service.front import rest, rpc
+from service.front.doors import Doors
 from service.front.gathering import Gathering
 from service.front.hot import HotRoutes
 from service.front.protocol import HotProtocol
@@ -37,6 +38,8 @@ from service.hangups import Hangups
 from service.membership import Membership
 from service.metrics import Metrics
 from service.place import Place
+from service.security import exposure, way_in
+from service.security.way_in import WayIn
 from service.settings import Settings
 from service.shelf import Shelf
 
@@ -47,30 +50,53 @@ LOOK_S: Final = 1.0
 
 
 class _HttpServer(uvicorn.Server):
-    """uvicorn without its signal handling: one drain serves both front ends."""
+    """uvicorn without its signal handling: one drain serves both front ends.
 
-    place: Place | None = None
+    Args:
+        config: as uvicorn takes it.
+        handshake_s: seconds that a client may take to agree on TLS; uvicorn leaves it 60.
+        place: of one of several workers.
+    """
+
+    def __init__(self, config: uvicorn.Config, handshake_s: float, place: Place | None):
+        super().__init__(config)
+        self._handshake_s = handshake_s
+        self._place = place
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen; where siblings listen on the same socket, at the doorway."""
-        place, config = self.place, self.config
-        if place is None:
+        """Listen; at the doorway where siblings listen on the same socket.
+
+        With TLS by ourselves, since uvicorn does not pass the time of the handshake on.
+        """
+        config, place = self.config, self._place
+        if not config.loaded:
+            config.load()
+        if config.ssl is None and place is None:
             await super().startup(sockets)
             return
-        await self.lifespan.startup()
-
-        def made() -> asyncio.Protocol:
-            protocol: Any = config.http_protocol_class
-            found: asyncio.Protocol = protocol(
-                config=config, server_state=self.server_state, app_state=self.lifespan.state
-            )
-            return found
-
-        connections = self.server_state.connections
-        doorway = Doorway(place.http, place.seats, place.number, lambda: len(connections))
-        doorway.open(made, config.backlog, config.ssl)
-        servers: list[Any] = [doorway]
-        self.servers = servers
+        await super().startup([])
+        self.started = False
+        made: Any = config.http_protocol_class
+        protocol = partial(
+            made, config=config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        if place is not None:
+            connections = self.server_state.connections
+            doorway = Doorway(place.http, place.seats, place.number, lambda: len(connections))
+            doorway.open(protocol, config.backlog, config.ssl, self._handshake_s)
+            servers: list[Any] = [doorway]
+            self.servers = servers
+        else:
+            for one in sockets or ():
+                self.servers.append(
+                    await asyncio.get_running_loop().create_server(
+                        protocol,
+                        sock=one,
+                        ssl=config.ssl,
+                        backlog=config.backlog,
+                        ssl_handshake_timeout=self._handshake_s,
+                    )
+                )
         self.started = True
 
     @contextlib.contextmanager
@@ -153,9 +179,10 @@ def run(
         service = build(
             settings, lambda line: log.info(line), shelf=shelf, held=place.held, audited=True
         )
-    _allow_connections(2 * settings.server.backlog)
+    _allow_connections(max(2 * settings.server.backlog, settings.connections.max + 1024))
+    entry = way_in.build(settings, service.pipeline.metrics, log.warning)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        code = runner.run(_serve(service, http_socket, banner, place))
+        code = runner.run(_serve(service, entry, http_socket, banner, place))
     if any(model.busy for model in service.pipeline.models.all):
         sys.stdout.flush()
         os._exit(code)  # a model is stuck on its thread, and leaving would wait for it
@@ -170,6 +197,7 @@ def _bound(settings: Settings) -> socket.socket:
             f"server.http_port and server.grpc_port are both {server.http_port}; HTTP and gRPC "
             "need a port each"
         )
+    exposure.check(settings)  # before anything is loaded
     http_socket = listen(server.host, server.http_port, shared=False, what="http_port")
     # Only to fail early, with a message, where the port is taken: gRPC binds for itself.
     listen(server.host, server.grpc_port, shared=False, what="grpc_port").close()
@@ -195,6 +223,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _serve(
     service: Service,
+    entry: WayIn,
     http_socket: socket.socket,
     banner: Callable[[Service, int, int], None],
     place: Place | None,
@@ -208,9 +237,14 @@ async def _serve(
         f"[{server.host}]:{port}" if ":" in server.host else f"{server.host}:{port}",
         settings.limits.max_body_bytes,
         shared=place is not None,
+        gate=entry.gate,
+        certificates=entry.certificates,
+        connections=settings.connections,
     )
-    http = _http_server(service)
-    http.place = place
+    entry.start()
+    doors = Doors(settings.connections)
+    keeping = asyncio.create_task(doors.keep(), name="doors")
+    http = _http_server(service, entry, doors, place)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -237,7 +271,10 @@ async def _serve(
     for task in tasks:
         task.cancel()
     loop.add_signal_handler(signal.SIGINT, lambda: sys.exit(130))  # Ctrl-C once more: at once
-    return await _drain(service, http, serving, grpc_server)
+    code = await _drain(service, http, serving, grpc_server)
+    keeping.cancel()
+    await entry.stop()
+    return code
 
 
 async def _look(metrics: Metrics) -> None:
@@ -247,26 +284,29 @@ async def _look(metrics: Metrics) -> None:
         await asyncio.sleep(LOOK_S)
 
 
-def _http_server(service: Service) -> _HttpServer:
+def _http_server(service: Service, entry: WayIn, doors: Doors, place: Place | None) -> _HttpServer:
     hot = HotRoutes(service.pipeline)
-    app = rest.Dispatcher(hot, rest.application(service.pipeline))
+    app = rest.Dispatcher(hot, rest.application(service.pipeline), entry.gate)
     settings = service.settings.server
-    return _HttpServer(
-        uvicorn.Config(
-            app,
-            http=partial(HotProtocol, gathering=Gathering(hot)),  # type: ignore[arg-type]
-            proxy_headers=False,
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            date_header=False,
-            backlog=settings.backlog,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=max(1, round(settings.grace_s)),
-        )
+    protocol = partial(HotProtocol, gathering=Gathering(hot), gate=entry.gate, doors=doors)
+    config = uvicorn.Config(
+        app,
+        http=protocol,  # type: ignore[arg-type]
+        proxy_headers=False,
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+        backlog=settings.backlog,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, round(settings.grace_s)),
     )
+    if entry.certificates is not None:
+        config.load()
+        config.ssl = entry.certificates.context()
+    return _HttpServer(config, service.settings.connections.header_s, place)
 
 
 async def _drain(

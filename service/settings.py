@@ -26,6 +26,9 @@ from service.bookkeeping_settings import Canaries as Canaries
 from service.errors import StartupFault, nearest
 from service.process_settings import Admin, Processes, Rolling
 from service.section import SECTION
+from service.security_settings import Connections as Connections
+from service.security_settings import Limits as Limits
+from service.security_settings import Security as Security
 from worldmodels import devices
 
 PREFIX = "SOFT_VERIFIER_"
@@ -33,7 +36,8 @@ DEFAULT_FILE = Path("soft-verifier.toml")
 OTHER_VARIABLES = frozenset(
     f"SOFT_VERIFIER_{name}"
     for name in (
-        "DATA", "URL", "PROFILE", "TOKEN", "NEUTRAL", "ON_FAILURE", "DEADLINE", "RUN", "SPLIT",
+        "DATA", "URL", "PROFILE", "TOKEN", "CA_FILE", "CERT_FILE", "KEY_FILE", "NEUTRAL",
+        "ON_FAILURE", "DEADLINE", "RUN", "SPLIT",
     )
 )  # fmt: skip
 """Variables with our prefix that are not settings: where the tests look for real data, and what a
@@ -70,22 +74,6 @@ class Server(Section):
     require_card: bool = False
     """Refuse to start with a model that has no card of its own (`soft-verifier card`), or one of
     data that it was trained on, unless its entry says `allow_uncarded`."""
-
-
-class Limits(Section):
-    """What one request may ask."""
-
-    max_items: int = Field(4096, ge=1)
-    """Items in one request; beyond: 413."""
-    max_body_bytes: int = Field(64 * 1024 * 1024, ge=1024)
-    """Bytes of one request; beyond: 413."""
-    max_completion_chars: int = Field(4_194_304, ge=1)
-    """Characters of one completion; beyond: 413. Below it, a profile's own `max_chars` decides
-    what is TOO_LONG, without cost to the other items."""
-    max_queries: int = Field(65_536, ge=1)
-    """Rows of one predict request; beyond: 413."""
-    deadline_ms: int = Field(10_000, ge=1)
-    """Deadline of a request that states none; also the most that one may state."""
 
 
 class Model(Section):
@@ -143,7 +131,7 @@ class Cache(Section):
 
     memory_entries: int = Field(200_000, ge=0)
     """Verdicts kept in this process (about 0.5 kB each); 0 switches the tier off."""
-    redis_url: str | None = None
+    redis_url: str | None = Field(None, repr=False)
     """redis://, rediss://, unix://, redis+cluster:// or redis+sentinel://h1:p,h2:p/service."""
     redis_mode: Literal["auto", "always"] = "auto"
     """auto: only for models that cost more than the Redis trip, both measured at warm-up."""
@@ -221,7 +209,9 @@ class Settings(BaseSettings):
     file: ClassVar[dict[str, Any]] = {}
 
     server: Server = Server()  # type: ignore[call-arg]
+    security: Security = Security()
     limits: Limits = Limits()  # type: ignore[call-arg]
+    connections: Connections = Connections()  # type: ignore[call-arg]
     models: list[Model] = []
     starter: Starter = Starter()
     genes: Genes = Genes()
@@ -333,7 +323,9 @@ def _explain(error: ValidationError, file: Path | None) -> str:
         else:
             device = "pattern" in fault["type"]  # no other key has one
             said = "expected auto, cpu, cuda or cuda:N" if device else fault["msg"]
-            lines.append(f"{key}: {said} (found {fault['input']!r})")
+            shown = repr(fault["input"])  # a URL may hold a password
+            found = "" if "url" in key or "://" in shown else f" (found {shown})"
+            lines.append(f"{key}: {said}{found}")
     return f"settings (file {file or DEFAULT_FILE} and {PREFIX}* variables): " + "; ".join(lines)
 
 

@@ -9,9 +9,9 @@ number.
 A process of the same server (``Known``) is asked over a Unix socket; there the model is not another
 one but the same elsewhere: it keeps its own specification and digest, which every question pins.
 
-Limits: one remote model per source; no retries here (callers of the service retry), no TLS client
-certificates. Options: ``url`` (grpc://host:port, grpcs://host:port or unix:PATH), ``model`` (its
-name there; by default the name here), ``timeout_s`` (10), ``ca_file``.
+Limits: one remote model per source; no retries here (callers of the service retry); a certificate
+is read once. Options: ``url`` (grpc://host:port, grpcs://host:port or unix:PATH), ``model`` (its
+name there; by default the name here), ``timeout_s`` (10), and those of ``remote_access``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from worldmodels import remote_channel
+from worldmodels import remote_access, remote_channel
 from worldmodels.core import Floats, ModelFault, ModelSpec, Queries, Status, Verdicts, answered
 from worldmodels.genes import GeneResolver
 from worldmodels.registry import Source
@@ -72,6 +72,7 @@ class RemoteModel:
         """
         options = remote_channel.checked(source)
         self._name = source.name
+        self._options = options
         self._url = options["url"]
         self._model = options.get("model", source.name)
         self._timeout_s = remote_channel.seconds(source.name, options.get("timeout_s", "10"))
@@ -205,7 +206,8 @@ class RemoteModel:
         if time.monotonic() < moment + (PAUSE_S if self._known is None else HOST_PAUSE_S):
             raise ModelFault(said)
         try:
-            return call(request, timeout=self._timeout_s)
+            access = remote_access.metadata(self._name, self._options)
+            return call(request, timeout=self._timeout_s, metadata=access)
         except grpc.RpcError as error:
             code, details = _told(error)
             said = f"{self._where()} does not answer: {code}: {details}"

@@ -1,16 +1,16 @@
 """The way to another server: options as a user writes them, and a channel with its calls.
 
-Limits: plain TCP, TLS with a server certificate, or a Unix socket of this machine.
+Limits: plain TCP, TLS, or a Unix socket of this machine; certificates are read once.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from worldmodels import remote_access
 from worldmodels.core import ModelFault
 from worldmodels.registry import Source
 
@@ -21,7 +21,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     "url": "grpc://host:port, grpcs://host:port or unix:PATH",
     "model": "the model's name on that server",
     "timeout_s": "seconds that one request may take",
-    "ca_file": "PEM file of the authority to trust, for grpcs",
+    **remote_access.OPTIONS,
 }
 _SERVICE: Final = "/softverifier.v1.WorldModels/"
 
@@ -75,7 +75,7 @@ def opened(name: str, options: Mapping[str, str]) -> grpc.Channel:
     """A channel, which connects when it is first used.
 
     Raises:
-        ModelFault: ca_file cannot be read.
+        ModelFault: a certificate or its key cannot be read.
     """
     import grpc
 
@@ -95,11 +95,8 @@ def opened(name: str, options: Mapping[str, str]) -> grpc.Channel:
         return grpc.insecure_channel(options["url"], options=near)
     if parts.scheme == "grpc":
         return grpc.insecure_channel(parts.netloc, options=settings)
-    try:
-        roots = Path(options["ca_file"]).read_bytes() if "ca_file" in options else None
-    except OSError as error:
-        raise ModelFault(f"model {name!r}: ca_file cannot be read: {error}") from error
-    return grpc.secure_channel(parts.netloc, grpc.ssl_channel_credentials(roots), options=settings)
+    access = remote_access.credentials(name, options)
+    return grpc.secure_channel(parts.netloc, access, options=settings)
 
 
 def calls(channel: grpc.Channel) -> tuple[Callable[..., Any], Callable[..., Any]]:

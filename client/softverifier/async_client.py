@@ -64,6 +64,9 @@ class AsyncRewardClient:
         headers: Mapping[str, str] | None = None,
         api_key: str | None = None,
         ca_file: str | None = None,
+        cert_file: str | None = None,
+        key_file: str | None = None,
+        verify: bool = True,
         run: str | None = None,
         split: str | None = None,
     ) -> None:
@@ -80,6 +83,9 @@ class AsyncRewardClient:
             headers=dict(headers or {}),
             api_key=api_key,
             ca_file=ca_file,
+            cert_file=cert_file,
+            key_file=key_file,
+            verify=verify,
             run=run,
             split=split,
         )

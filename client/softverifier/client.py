@@ -57,8 +57,11 @@ class RewardClient:
         max_bytes_per_request: the same by size.
         concurrency: chunks under way at a time.
         headers: sent with every request (gRPC: as metadata).
-        api_key: sent as a bearer token.
+        api_key: sent as a bearer token; ``scheme://KEY@host:port`` says the same.
         ca_file: PEM file of the authority to trust, for https and grpcs.
+        cert_file: PEM file of our own certificate, for servers that ask for one.
+        key_file: PEM file of its private key.
+        verify: False trusts any server (https only): for trials.
         run: name of the training run, for the server's metrics and audit.
         split: ``train``, ``test`` …, likewise.
 
@@ -81,6 +84,9 @@ class RewardClient:
         headers: Mapping[str, str] | None = None,
         api_key: str | None = None,
         ca_file: str | None = None,
+        cert_file: str | None = None,
+        key_file: str | None = None,
+        verify: bool = True,
         run: str | None = None,
         split: str | None = None,
     ) -> None:
@@ -97,6 +103,9 @@ class RewardClient:
             headers=dict(headers or {}),
             api_key=api_key,
             ca_file=ca_file,
+            cert_file=cert_file,
+            key_file=key_file,
+            verify=verify,
             run=run,
             split=split,
         )

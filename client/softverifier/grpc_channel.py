@@ -222,6 +222,13 @@ def _open(options: Options) -> grpc.Channel:
     settings = list(SETTINGS)
     if parts.scheme == "grpc":
         return grpc.insecure_channel(parts.netloc, options=settings)
-    roots = None if options.ca_file is None else Path(options.ca_file).read_bytes()
-    credentials = grpc.ssl_channel_credentials(root_certificates=roots)
+    roots, key, chain = map(_bytes, (options.ca_file, options.key_file, options.cert_file))
+    credentials = grpc.ssl_channel_credentials(roots, key, chain)
     return grpc.secure_channel(parts.netloc, credentials, options=settings)
+
+
+def _bytes(file: str | None) -> bytes | None:
+    try:
+        return None if file is None else Path(file).read_bytes()
+    except OSError as error:
+        raise UsageError(f"certificate file {file} cannot be read: {error.strerror}") from error

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, Final
 
+from softverifier.errors import UsageError
 from softverifier.exchange import Ask
 from softverifier.http_messages import message_of, reply_of
 from softverifier.items import ItemLike, encoded
@@ -22,6 +23,8 @@ from softverifier.patience import Fault
 from softverifier.waiting import within
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 MOST_CONNECTIONS: Final = 64
@@ -148,11 +151,35 @@ def _settings(options: Options) -> dict[str, Any]:
         # Nothing to verify (redirects are not followed), and reading the certificates would take
         # some 20 ms in every event loop of a trainer that makes one for each step.
         settings["verify"] = False
-    elif options.ca_file is not None:
-        import ssl
-
-        settings["verify"] = ssl.create_default_context(cafile=options.ca_file)
+    else:
+        settings["verify"] = _context(options)
     return settings
+
+
+def _context(options: Options) -> ssl.SSLContext:
+    """What we trust, and what we show.
+
+    Raises:
+        UsageError: a file cannot be read, or is not what it should be.
+    """
+    import ssl
+
+    import httpx
+
+    try:
+        if options.ca_file is not None:
+            context = ssl.create_default_context(cafile=options.ca_file)
+        else:
+            context = httpx.create_ssl_context()
+        if options.cert_file is not None:
+            context.load_cert_chain(options.cert_file, options.key_file)
+    except OSError as error:
+        files = (options.ca_file, options.cert_file, options.key_file)
+        named = ", ".join(file for file in files if file)
+        raise UsageError(f"certificate files ({named}) cannot be used: {error}") from error
+    if not options.verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _fault(error: httpx.RequestError, timeout: float) -> Fault:

@@ -6,10 +6,11 @@ Limits: one server per client; spread load over several with a Service or a prox
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, SupportsIndex
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from softverifier.errors import UsageError
 
@@ -34,6 +35,9 @@ class Options:
     headers: Mapping[str, str] = field(default_factory=dict)
     api_key: str | None = field(default=None, repr=False)
     ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    verify: bool = True
     run: str | None = None
     split: str | None = None
 
@@ -44,6 +48,11 @@ class Options:
             UsageError: naming the argument and what was expected.
         """
         _check_url(self.url)
+        self._take_key_out()
+        if (self.cert_file is None) != (self.key_file is None):
+            raise UsageError("cert_file and key_file belong together: certificate and its key")
+        if not self.verify and self.url.startswith("grpcs"):
+            raise UsageError("verify=False is for https only; name the authority with ca_file")
         _positive("timeout", self.timeout)
         if self.deadline is not None:
             _positive("deadline", self.deadline)
@@ -51,6 +60,13 @@ class Options:
             _whole(name, getattr(self, name), 1)
         for name in ("retries", "item_retries"):
             _whole(name, getattr(self, name), 0)
+
+    def _take_key_out(self) -> None:
+        """``scheme://KEY@host`` as ``api_key``, so that the URL may be shown."""
+        bare, key = split_key(self.url)
+        object.__setattr__(self, "url", bare)
+        if self.api_key is None:
+            object.__setattr__(self, "api_key", key)
 
     @property
     def remote_procedure(self) -> bool:
@@ -94,10 +110,25 @@ def _step(value: object) -> int:
     return value
 
 
+def split_key(url: str) -> tuple[str, str | None]:
+    """``scheme://KEY@host`` as the URL without the key, and the key; None: there is none."""
+    parts = urlsplit(url)
+    if parts.username is None:
+        return url, None
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    return urlunsplit(bare), unquote(parts.password or parts.username)
+
+
+def redacted(url: str) -> str:
+    """The URL without the key that may stand in it, for messages."""
+    return re.sub(r"//.*@", "//***@", url)
+
+
 def _check_url(url: str) -> None:
     if not isinstance(url, str):
         raise UsageError(f"url is {type(url).__name__}, expected a string")
     parts = urlsplit(url)
+    url = redacted(url)
     try:
         port = parts.port
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import os
 import platform
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from service.metrics import Metrics
 from service.rewards.errors import ProfileFault
 from service.rewards.library import Knowledge, Library
 from service.rewards.profiles import load_profiles
+from service.security import exposure, way_in
 from worldmodels import devices
 from worldmodels.core import ModelFault
 from worldmodels.genes import GeneResolver
@@ -85,6 +87,7 @@ def examine(config: Path | None, models: list[Path]) -> Iterator[Finding]:
         yield from _knowledge(name, loaded, known)
     yield from _profiles(loaded, known)
     yield from _extras()
+    yield _way_in(loaded)
     yield _redis(loaded)
     yield from _ports(loaded)
     yield _memory()
@@ -191,6 +194,23 @@ def _extras() -> Iterator[Finding]:
             yield Finding(package, "ok", version(package))
         except PackageNotFoundError:
             yield Finding(package, "note", "not installed", "pip install 'soft-verifier[chem]'")
+
+
+def _way_in(loaded: settings.Settings) -> Finding:
+    """Who is let in, and over what."""
+    remarks: list[str] = []
+    try:
+        made = way_in.build(loaded, Metrics(), remarks.append)
+    except StartupFault as fault:
+        return Finding("security", "fault", str(fault), "correct [security]")
+    if made.certificates is not None:
+        ends = datetime.datetime.fromtimestamp(made.certificates.expires, datetime.UTC)
+        remarks.append(f"the certificate ends on {ends:%Y-%m-%d %H:%M} UTC")
+    if not made.gate.bars and exposure.is_loopback(loaded.server.host):
+        remarks.append("this machine alone is served, without keys")
+    return Finding(
+        "security", "note" if any("INSECURE" in r for r in remarks) else "ok", "; ".join(remarks)
+    )
 
 
 def _redis(loaded: settings.Settings) -> Finding:

@@ -21,6 +21,7 @@ from service import (
 from service.batcher import Hosted
 from service.guard import outcomes
 from service.place import Place
+from service.security import exposure
 from worldmodels import devices
 
 
@@ -42,6 +43,9 @@ def serve(
         str | None,
         typer.Option(help="auto, cpu, cuda or cuda:N, for models whose entry names none (auto)."),
     ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Serve other machines without asking for keys.")
+    ] = False,
 ) -> None:
     """Serve rewards over HTTP and gRPC until SIGTERM.
 
@@ -60,6 +64,8 @@ def serve(
         "device": device,
     }
     overrides: dict[str, Any] = {"server": {k: v for k, v in options.items() if v is not None}}
+    if insecure:
+        overrides["security"] = {"insecure": True}
     loaded = settings.load(config, overrides)
     if model:
         loaded = settings.with_models(loaded, model)
@@ -72,6 +78,7 @@ def _serve_many(loaded: settings.Settings) -> int:
     """Hold the ports, let workers serve them."""
     serving.configure_logging(loaded)
     server = loaded.server
+    exposure.check(loaded)  # each worker says what there is to say
     for what, port in (("http_port", server.http_port), ("grpc_port", server.grpc_port)):
         serving.listen(server.host, port, shared=False, what=what).close()
     http = serving.listen(server.host, server.http_port, shared=False, what="http_port")
@@ -81,7 +88,7 @@ def _serve_many(loaded: settings.Settings) -> int:
     if code := offspring.alone(lambda: _prepared(loaded)):
         return code
     hosts = placement.plan(loaded, lambda: offspring.alone(lambda: len(devices.gpus())))
-    url = f"http://{_reachable(server.host)}:{ports[0]}"
+    url = f"{_scheme(loaded)}://{_reachable(server.host)}:{ports[0]}"
 
     def banner() -> None:
         print(f"\nsoft-verifier {__version__}, {server.workers} workers\n")
@@ -113,6 +120,10 @@ def _prepared(loaded: settings.Settings) -> int:
     return 0
 
 
+def _scheme(loaded: settings.Settings) -> str:
+    return "http" if loaded.security.certificate is None else "https"
+
+
 def _reachable(host: str) -> str:
     """The address to print for one that stands for all."""
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
@@ -120,7 +131,7 @@ def _reachable(host: str) -> str:
 
 def _banner(service: app.Service, http_port: int, grpc_port: int) -> None:
     host = _reachable(service.settings.server.host)
-    url = f"http://{host}:{http_port}"
+    url = f"{_scheme(service.settings)}://{host}:{http_port}"
     pipeline = service.pipeline
     print(f"\nsoft-verifier {__version__}\n")
     print(f"  HTTP    {url}   (docs at {url}/docs)")
@@ -131,9 +142,12 @@ def _banner(service: app.Service, http_port: int, grpc_port: int) -> None:
         contexts = ", ".join(spec.contexts) + ", others pooled" * spec.pools or "any context"
         answers = ", ".join(spec.relations)
         print(f"  model   {spec.name} ({spec.family}): {answers}; {known}; {contexts}")
+    security = service.settings.security
+    key = '-H "authorization: Bearer $KEY" ' if security.keys is not None else ""
+    key += f"--cacert {security.certificate} " if security.certificate is not None else ""
     for profile, request in example_requests(service):
         print(f"\n{profile}, a request that works:\n")
-        print(f"  curl -s {url}/v1/score -H 'content-type: application/json' -d '{request}'")
+        print(f"  curl -s {key}{url}/v1/score -H 'content-type: application/json' -d '{request}'")
     print("\nReady. Ctrl-C ends the server.", flush=True)
 
 

@@ -24,6 +24,7 @@ from service.front import wire
 from service.front.hot import HotRoutes, Reply, Waited, failure, finished
 from service.requests import BadItem, RunContext
 from service.rewards.core import Item
+from service.security.gate import ANYONE, Caller
 from worldmodels.core import Queries, Status, Verdicts
 
 log = structlog.get_logger(__name__)
@@ -47,6 +48,7 @@ class _Request(NamedTuple):
     route: str
     body: bytes
     last: bool
+    caller: Caller
 
 
 class _Read(NamedTuple):
@@ -87,11 +89,13 @@ class Gathering:
         self._waiting: list[_Request] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def submit(self, asker: Asker, route: str, body: bytes, last: bool) -> None:
+    def submit(
+        self, asker: Asker, route: str, body: bytes, last: bool, caller: Caller = ANYONE
+    ) -> None:
         """Answer soon. An asker has one request waiting at most: ``flush`` before another."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self.flush)
-        self._waiting.append(_Request(asker, route, body, last))
+        self._waiting.append(_Request(asker, route, body, last, caller))
 
     def flush(self) -> None:
         """Answer all that wait."""
@@ -102,11 +106,12 @@ class Gathering:
             self._together(waiting)
 
     async def _later(self, request: _Request) -> None:
-        request.asker.answer(await self.hot.reply(request.route, request.body), request.last)
+        reply = await self.hot.reply(request.route, request.body, request.caller)
+        request.asker.answer(reply, request.last)
 
     def _alone(self, request: _Request) -> None:
         try:
-            reply = self.hot.reply_now(request.route, request.body)
+            reply = self.hot.reply_now(request.route, request.body, request.caller)
         except Waited:  # Redis came up between the two turns
             task = asyncio.ensure_future(self._later(request))
             self._tasks.add(task)
@@ -120,17 +125,22 @@ class Gathering:
         groups: dict[tuple[str, RunContext, float | None], list[_Read]] = {}
         asked: dict[tuple[str, str, float | None], list[_Asked]] = {}
         for request in waiting:
+            if request.caller.waits:  # Redis came up meanwhile
+                self._alone(request)
+                continue
             try:
                 if request.route == _SCORE:
                     profile, items, context, deadline_ms = wire.read_score(
                         request.body, pipeline.limits.max_items
                     )
+                    request.caller.charge_now(len(items))
                     key = (profile, context, deadline_ms)
                     groups.setdefault(key, []).append(_Read(request, items))
                 elif request.route == _PREDICT:
                     model, queries, deadline_ms = wire.read_predict(
                         request.body, pipeline.limits.max_queries
                     )
+                    request.caller.charge_now(len(queries))
                     asked.setdefault((model, queries.relation, deadline_ms), []).append(
                         _Asked(request, queries)
                     )
@@ -176,8 +186,13 @@ class Gathering:
         """Let each of a pass that failed go alone."""
         if not isinstance(error, ServiceError | Waited):
             log.warning("a pass failed; its requests go alone", error=repr(error))
-        for request, _ in group:
-            self._alone(request)
+        for one in group:
+            self._again(one)
+
+    def _again(self, one: _Read | _Asked) -> None:
+        """Alone, where it is charged once more."""
+        one.request.caller.refund(one.size)
+        self._alone(one.request)
 
     def _ask(
         self, model: str, relation: str, deadline_ms: float | None, group: Sequence[_Asked]
@@ -185,7 +200,7 @@ class Gathering:
         """One pass for predict requests; who meets a fault in it is asked anew, alone."""
         pipeline = self.hot.pipeline
         if len(group) == 1:
-            self._alone(group[0].request)
+            self._again(group[0])
             return
         queries = Queries(
             relation,
@@ -202,11 +217,11 @@ class Gathering:
             return
         replies = wire.write_predicts(hosted.spec, verdicts, [asked.size for asked in group])
         faulty = _faulty(group, verdicts)
-        for (request, _), payload, fault in zip(group, replies, faulty, strict=True):
+        for one, payload, fault in zip(group, replies, faulty, strict=True):
             if fault:  # perhaps not its own: looking for the row at fault ends after some calls
-                self._alone(request)
+                self._again(one)
             else:
-                self._tell(request, Reply(200, payload))
+                self._tell(one.request, Reply(200, payload))
 
     def _tell(self, request: _Request, reply: Reply) -> None:
         self.hot.pipeline.metrics.request(request.route, str(reply.status))

@@ -17,6 +17,7 @@ import structlog
 from service.errors import ServiceError
 from service.front import wire
 from service.pipeline import Pipeline
+from service.security.gate import ANYONE, Caller
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +47,7 @@ class HotRoutes:
 
     def __init__(self, pipeline: Pipeline):
         self.pipeline = pipeline
-        self._answers: dict[str, Callable[[bytes], Awaitable[bytes]]] = {
+        self._answers: dict[str, Callable[[bytes, Caller], Awaitable[bytes]]] = {
             "/v1/score": self._score,
             "/v1/predict": self._predict,
         }
@@ -54,10 +55,10 @@ class HotRoutes:
     def __contains__(self, route: str) -> bool:
         return route in self._answers
 
-    async def reply(self, route: str, body: bytes) -> Reply:
+    async def reply(self, route: str, body: bytes, caller: Caller = ANYONE) -> Reply:
         """The answer, or what went wrong; never raises for a bad request."""
         try:
-            reply = Reply(200, await self._answers[route](body))
+            reply = Reply(200, await self._answers[route](body, caller))
         except ServiceError as error:
             reply = failure(error)
         except Exception:
@@ -66,43 +67,47 @@ class HotRoutes:
         self.pipeline.metrics.request(route, str(reply.status))
         return reply
 
-    def reply_now(self, route: str, body: bytes) -> Reply:
+    def reply_now(self, route: str, body: bytes, caller: Caller = ANYONE) -> Reply:
         """The same at once, for a request that never waits.
 
         Raises:
             Waited: it did.
         """
-        return finished(self.reply(route, body))
+        return finished(self.reply(route, body, caller))
 
-    def waits(self, body: bytes) -> bool:
+    def waits(self, body: bytes, caller: Caller = ANYONE) -> bool:
         """Whether the request in a body may have to wait for anything."""
+        if caller.waits:
+            return True
         try:
             asked = _ASKED.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False  # what is wrong with it can be said at once
         return self.pipeline.waits_for(asked.profile, asked.model)
 
-    async def _score(self, body: bytes) -> bytes:
+    async def _score(self, body: bytes, caller: Caller) -> bytes:
         pipeline = self.pipeline
         started = perf_counter()
         profile, items, context, deadline_ms = wire.read_score(body, pipeline.limits.max_items)
         pipeline.metrics.stage("parse", perf_counter() - started)
-        found, results = await pipeline.score(
-            profile, items, context=context, deadline=pipeline.deadline(deadline_ms)
-        )
+        async with caller.paying(len(items)):
+            found, results = await pipeline.score(
+                profile, items, context=context, deadline=pipeline.deadline(deadline_ms)
+            )
         decided = perf_counter()
         payload = wire.write_score(found, results)
         pipeline.metrics.stage("respond", perf_counter() - decided)
         return payload
 
-    async def _predict(self, body: bytes) -> bytes:
+    async def _predict(self, body: bytes, caller: Caller) -> bytes:
         pipeline = self.pipeline
         started = perf_counter()
         model, queries, deadline_ms = wire.read_predict(body, pipeline.limits.max_queries)
         pipeline.metrics.stage("parse", perf_counter() - started)
-        hosted, verdicts = await pipeline.predict(
-            model, queries, deadline=pipeline.deadline(deadline_ms)
-        )
+        async with caller.paying(len(queries)):
+            hosted, verdicts = await pipeline.predict(
+                model, queries, deadline=pipeline.deadline(deadline_ms)
+            )
         return wire.write_predict(hosted.spec, verdicts)
 
 

@@ -11,14 +11,21 @@ start. See benchmarks/notes.md for what it gains.
 
 from __future__ import annotations
 
+from hmac import compare_digest
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any, Final
 
+import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.errors import ServiceError
+from service.front.doors import Doors
+from service.front.entry import MOST_HEADERS
 from service.front.gathering import Gathering
 from service.front.hot import Reply
+from service.front.wire import ErrorBody, ErrorResponse
+from service.security.gate import ANYONE, Gate, scope_of_route
 from service.telemetry.correlation import REQUEST_ID, TRACEPARENT, id_of, parent_of
 from service.telemetry.reporting import SILENT, Reporting
 
@@ -30,6 +37,7 @@ _HEAD: Final = {
     for status in HTTPStatus
 }
 _CLOSE: Final = b"connection: close\r\n"
+LINGER_S: Final = 1.0
 
 
 class HotProtocol(HttpToolsProtocol):
@@ -38,17 +46,25 @@ class HotProtocol(HttpToolsProtocol):
     Args:
         gathering: what answers.
         reports: where requests are told of; one that is traced goes uvicorn's way.
+        gate: who may ask.
+        doors: how many may connect, and how long they may take.
         arguments: what uvicorn passes on.
     """
 
     def __init__(
-        self, *arguments: Any, gathering: Gathering, reports: Reporting = SILENT, **named: Any
+        self,
+        *arguments: Any,
+        gathering: Gathering,
+        gate: Gate,
+        doors: Doors,
+        reports: Reporting = SILENT,
+        **named: Any,
     ):
         super().__init__(*arguments, **named)
         self._reports = reports
         self._request_id: bytes | None = None
         self._parent: bytes | None = None
-        self._asked = ""
+        self._named = ""
         self._began = 0.0
         self._gathering = gathering
         self._hot = gathering.hot
@@ -56,21 +72,90 @@ class HotProtocol(HttpToolsProtocol):
         self._route: str | None = None
         self._body: list[bytes] = []
         self._last = False
+        self._gate = gate
+        self._doors = doors
+        self._caller = ANYONE
+        self._certified = False
+        self._shown = b""
+        """What ``_caller`` has shown."""
+        self._asked: tuple[bytes, int] | None = None
+        """For which route, to which keys."""
+        self._refused = False
+        self.address = ""
+        self.head: int | None = 0
+        """Bytes of headers that have come so far; None: none are waited for."""
+        self.since: float | None = None
+        """When what the client owes us began, headers or body; None: it owes nothing."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Let the connection in if there is room."""
+        super().connection_made(transport)
+        self.since = self.loop.time()
+        self.address = self.client[0] if self.client else ""
+        if turned_away := self._doors.enter(self):
+            self.refuse(503, *turned_away)
+        elif (shown := transport.get_extra_info("ssl_object")) is not None:
+            self._certified = bool(shown.getpeercert())
+            self.app_state = {**self.app_state, "certified": self._certified}
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Make room."""
+        self._doors.leave(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, unless nothing is wanted of this connection any more."""
+        if self._refused:
+            return
+        if self.head is not None:
+            self.head += len(data)
+        super().data_received(data)
+        if self.head is not None and self.head > self._doors.max_header_bytes:
+            self.refuse(431, "headers", self._doors.too_long)
+
+    def refuse(self, status: int, cause: str, message: str) -> None:
+        """End the connection of a client that does not do its part, and say why.
+
+        It is cut off a moment later: closing at once would throw the answer away with what the
+        client is still sending.
+        """
+        self._hot.pipeline.metrics.refused(cause)
+        self._refused = True
+        self.since = None
+        if self.cycle is not None and self.cycle.response_complete:
+            self.transport.close()  # it has its answer and goes on sending what nobody wanted
+            return
+        payload = msgspec.json.encode(ErrorResponse(ErrorBody("refused", message)))
+        head = b"%s%d\r\nretry-after: 1\r\n" % (_HEAD[status], len(payload))
+        self.transport.write(head + _CLOSE + b"\r\n" + payload)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(LINGER_S, self.transport.abort)
+
+    def on_message_begin(self) -> None:
+        """A request begins to arrive."""
+        super().on_message_begin()
+        self.head = 0
+        self.since = self.loop.time()
 
     def on_headers_complete(self) -> None:
         """Decide, once the headers are known, which way the request takes."""
+        self.head = None
         if self._submitted:  # pipelined: answers go out in the order of the requests
             self._gathering.flush()
         route = self.url.decode("latin-1")
         if route in self._hot and self._is_plain() and not self._is_traced():
-            self._route = self._asked = route
+            self._route = self._named = route
             self._began = perf_counter()
             self._body.clear()
         else:
             super().on_headers_complete()
 
     def _is_plain(self) -> bool:
-        """A POST that can be answered at once, with a body of a known and allowed length."""
+        """A POST that can be answered at once, with a body of a known and allowed length.
+
+        Of a caller who may; one who may not is told so on uvicorn's way.
+        """
         pipeline = self._hot.pipeline
         if self.parser.get_method() != b"POST" or self.flow.write_paused:
             return False
@@ -78,17 +163,39 @@ class HotProtocol(HttpToolsProtocol):
             return False
         if self.expect_100_continue or self.parser.get_http_version() != "1.1":
             return False
-        length = self._request_id = self._parent = None
+        length, authorization = None, None
+        self._request_id = self._parent = None
         for name, value in self.headers:
             if name == b"content-length":
                 length = int(value)
+            elif name == b"authorization":
+                authorization = value
             elif name == REQUEST_ID:
                 self._request_id = value
             elif name == TRACEPARENT:
                 self._parent = value
             elif name in (b"content-encoding", b"transfer-encoding", b"upgrade"):
                 return False
-        return length is not None and length <= pipeline.limits.max_body_bytes
+        if length is None or length > pipeline.limits.max_body_bytes:
+            return False
+        if len(self.headers) > MOST_HEADERS:
+            return False
+        return not self._gate.bars or self._admits(authorization)
+
+    def _admits(self, authorization: bytes | None) -> bool:
+        """Ask the gate, but not twice for what this very connection has shown before."""
+        shown, asked = authorization or b"", (self.url, self._gate.generation)
+        # In constant time: a proxy may put several clients on one connection.
+        known = asked == self._asked and compare_digest(shown, self._shown)
+        if known and not self._caller.expired:
+            return True
+        scope = scope_of_route("POST", self.url.decode("latin-1"))
+        try:
+            self._caller = self._gate.admit(scope, authorization, None, certified=self._certified)
+        except ServiceError:
+            return False
+        self._shown, self._asked = shown, asked
+        return True
 
     def _is_traced(self) -> bool:
         """Decide it once: chance would decide otherwise the next time."""
@@ -107,18 +214,19 @@ class HotProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Hand the request over."""
+        self.since = None
         route = self._route
         if route is None:
             super().on_message_complete()
             return
         self._route = None
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        if self._hot.waits(body):
+        if self._hot.waits(body, self._caller):
             self._pass_on(body)
             return
         last = self._last or not self.parser.should_keep_alive()
         self._submitted = True
-        self._gathering.submit(self, route, body, last)
+        self._gathering.submit(self, route, body, last, self._caller)
 
     def _pass_on(self, body: bytes) -> None:
         """Let uvicorn do it, with a task that can wait and a client that can go away meanwhile."""
@@ -148,7 +256,7 @@ class HotProtocol(HttpToolsProtocol):
         if reply.status >= 400 or access.everything:
             parent, seconds = parent_of(self._parent), perf_counter() - self._began
             trace_id = parent.trace_id if parent else ""
-            access.http("POST", self._asked, reply.status, seconds, request_id, trace_id)
+            access.http("POST", self._named, reply.status, seconds, request_id, trace_id)
         if last:
             self.transport.close()
         self.on_response_complete()

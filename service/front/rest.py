@@ -26,10 +26,12 @@ from service.front.cards import add_cards
 from service.front.compat.routes import CompatRoutes, add_compat
 from service.front.departure import ClientGone, watched, watched_late
 from service.front.description import describe
+from service.front.entry import CHALLENGE, admitted
 from service.front.health import add_health
 from service.front.hot import HotRoutes, Reply, failure
 from service.pipeline import Pipeline
 from service.rewards.profiles import Profile
+from service.security.gate import ANYONE, Caller, Gate
 
 log = structlog.get_logger(__name__)
 
@@ -42,48 +44,54 @@ class Dispatcher:
     Args:
         hot: the hot routes.
         behind: the FastAPI application.
+        gate: who may ask; None: everybody.
     """
 
-    def __init__(self, hot: HotRoutes, behind: ASGIApp):
+    def __init__(self, hot: HotRoutes, behind: ASGIApp, gate: Gate | None = None):
         self._hot = hot
+        self._gate = gate
         self._compat = CompatRoutes(hot.pipeline)
         self._behind = behind
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http" or scope["method"] != "POST" or not self._has(scope["path"]):
-            await self._behind(scope, receive, send)
-            return
         pipeline = self._hot.pipeline
         try:
+            caller = admitted(scope, self._gate) if scope["type"] == "http" else ANYONE
+            if scope["type"] != "http" or scope["method"] != "POST" or not self._has(scope["path"]):
+                await self._behind(scope, receive, send)
+                return
             body = await _read(scope, receive, pipeline.limits.max_body_bytes)
-            status, payload, retry_after = await self._answered(scope, body, receive)
+            status, payload, retry_after = await self._answered(scope, body, receive, caller)
         except ServiceError as error:
             status, payload, retry_after = failure(error)
-            pipeline.metrics.request(scope["path"], str(status))
+            route = scope["path"] if self._has(scope["path"]) else "other"
+            pipeline.metrics.request(route, str(status))
         except ClientGone:
             pipeline.metrics.request(scope["path"], "client_gone")
             return
         headers = [_JSON, (b"content-length", b"%d" % len(payload))]
         if retry_after is not None:
             headers.append((b"retry-after", b"%d" % retry_after))
+        if status == 401:
+            headers.append(CHALLENGE)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": payload})
 
     def _has(self, route: str) -> bool:
         return route in self._hot or route in self._compat
 
-    async def _answered(self, scope: Scope, body: bytes, receive: Receive) -> Reply:
+    async def _answered(self, scope: Scope, body: bytes, receive: Receive, caller: Caller) -> Reply:
         """The answer; cancelled if the client goes away while a model is being waited for."""
         route = scope["path"]
         if route in self._compat:
             asked = scope["query_string"], scope["headers"]
-            reply = self._compat.reply(route, *asked, body)
-            if not self._compat.waits(*asked):
+            reply = self._compat.reply(route, *asked, body, caller)
+            if not caller.waits and not self._compat.waits(*asked):
                 return await watched_late(reply, receive)
         else:
-            reply = self._hot.reply(route, body)
-            if not self._hot.waits(body):
+            reply = self._hot.reply(route, body, caller)
+            if not self._hot.waits(body, caller):
                 return await reply
         return await watched(reply, receive)
 

@@ -23,8 +23,12 @@ from service import __version__, cards
 from service.errors import BadRequest, MalformedBody, ServiceError
 from service.front import wire
 from service.front.messages import read_items, write_result
+from service.front.rpc_entry import Doorkeeper, options
 from service.pipeline import Pipeline
 from service.requests import NO_CONTEXT, RunContext
+from service.security.certificates import Certificates
+from service.security.gate import ANYONE, Caller, Gate
+from service.settings import Connections
 from softverifier._pb import rewards_pb2 as pb
 from softverifier._pb import worldmodels_pb2 as wm
 
@@ -34,33 +38,45 @@ STREAM_CONCURRENCY: Final = 8
 """Requests of one stream that are worked on at a time."""
 _REWARDS: Final = "softverifier.v1.Rewards"
 _WORLD_MODELS: Final = "softverifier.v1.WorldModels"
+_SCORE: Final = f"/{_REWARDS}/Score"
+_PREDICT: Final = f"/{_WORLD_MODELS}/Predict"
 
 
 class Rewards:
     """``softverifier.v1.Rewards``."""
 
-    def __init__(self, pipeline: Pipeline):
+    def __init__(self, pipeline: Pipeline, gate: Gate):
         self._pipeline = pipeline
+        self._gate = gate
 
     async def score(self, request: pb.ScoreRequest, context: aio.ServicerContext[Any, Any]) -> Any:
         """One batch."""
         return await _guarded(
-            self._pipeline, "Score", context, self._score(request, context.time_remaining())
+            self._pipeline,
+            "Score",
+            context,
+            self._score(request, context, context.time_remaining()),
         )
 
-    async def _score(self, request: pb.ScoreRequest, remaining: float | None) -> pb.ScoreResponse:
-        pipeline = self._pipeline
+    async def _score(
+        self,
+        request: pb.ScoreRequest,
+        context: aio.ServicerContext[Any, Any],
+        remaining: float | None,
+    ) -> pb.ScoreResponse:
+        pipeline, caller = self._pipeline, _caller(self._gate, _SCORE, context)
         wire.check_count(len(request.items), pipeline.limits.max_items)
         started = perf_counter()
         items = read_items(request.items)
         pipeline.metrics.stage("parse", perf_counter() - started)
-        profile, results = await pipeline.score(
-            request.profile,
-            items,
-            context=_labels(request),
-            deadline=pipeline.deadline(_soonest(request.deadline_ms, remaining)),
-            request_id=request.request_id,
-        )
+        async with caller.paying(len(items)):
+            profile, results = await pipeline.score(
+                request.profile,
+                items,
+                context=_labels(request),
+                deadline=pipeline.deadline(_soonest(request.deadline_ms, remaining)),
+                request_id=request.request_id,
+            )
         decided = perf_counter()
         response = pb.ScoreResponse(
             results=[write_result(result) for result in results],
@@ -83,7 +99,7 @@ class Rewards:
 
         async def take() -> None:
             async for request in requests:
-                await queue.put(asyncio.create_task(self._answered(request)))
+                await queue.put(asyncio.create_task(self._answered(request, context)))
 
         async def end() -> None:
             # The reader is not cancelled for a drain: that would cancel the call, not end it. It
@@ -109,14 +125,16 @@ class Rewards:
                 if left is not None:
                     left.cancel()
 
-    async def _answered(self, request: pb.ScoreRequest | MalformedBody) -> pb.ScoreResponse:
+    async def _answered(
+        self, request: pb.ScoreRequest | MalformedBody, context: aio.ServicerContext[Any, Any]
+    ) -> pb.ScoreResponse:
         """The response, or what went wrong in its ``error``: the stream goes on."""
         request_id = ""
         try:
             if isinstance(request, MalformedBody):
                 raise request
             request_id = request.request_id
-            response = await self._score(request, None)
+            response = await self._score(request, context, None)
         except Exception as fault:  # noqa: BLE001 - told to the client, logged below
             error = _explained(fault, "ScoreStream")
             self._pipeline.metrics.request("grpc.ScoreStream", error.grpc)
@@ -133,21 +151,28 @@ class Rewards:
 class WorldModels:
     """``softverifier.v1.WorldModels``."""
 
-    def __init__(self, pipeline: Pipeline):
+    def __init__(self, pipeline: Pipeline, gate: Gate):
         self._pipeline = pipeline
+        self._gate = gate
 
     async def predict(
         self, request: wm.PredictRequest, context: aio.ServicerContext[Any, Any]
     ) -> Any:
         """Columns in, columns out."""
         return await _guarded(
-            self._pipeline, "Predict", context, self._predict(request, context.time_remaining())
+            self._pipeline,
+            "Predict",
+            context,
+            self._predict(request, context, context.time_remaining()),
         )
 
     async def _predict(
-        self, request: wm.PredictRequest, remaining: float | None
+        self,
+        request: wm.PredictRequest,
+        context: aio.ServicerContext[Any, Any],
+        remaining: float | None,
     ) -> wm.PredictResponse:
-        pipeline = self._pipeline
+        pipeline, caller = self._pipeline, _caller(self._gate, _PREDICT, context)
         started = perf_counter()
         names = list(request.names)
         try:
@@ -162,11 +187,12 @@ class WorldModels:
             request.relation, subjects, objects, contexts, pipeline.limits.max_queries
         )
         pipeline.metrics.stage("parse", perf_counter() - started)
-        hosted, verdicts = await pipeline.predict(
-            request.model,
-            queries,
-            deadline=pipeline.deadline(_soonest(request.deadline_ms, remaining)),
-        )
+        async with caller.paying(len(queries)):
+            hosted, verdicts = await pipeline.predict(
+                request.model,
+                queries,
+                deadline=pipeline.deadline(_soonest(request.deadline_ms, remaining)),
+            )
         spec = hosted.spec
         return wm.PredictResponse(
             p=verdicts.p.tolist(),
@@ -206,6 +232,13 @@ class WorldModels:
                 for m in self._pipeline.models
             ]
         )
+
+
+def _caller(gate: Gate, procedure: str, context: aio.ServicerContext[Any, Any]) -> Caller:
+    """Whom to charge; asked for each message, since keys end while streams last."""
+    if not gate.bars:
+        return ANYONE
+    return gate.admit_call(procedure, context.invocation_metadata() or ())
 
 
 def _labels(request: pb.ScoreRequest) -> RunContext:
@@ -259,28 +292,44 @@ async def _guarded(
 
 
 async def serve(
-    pipeline: Pipeline, address: str, max_message_bytes: int, *, shared: bool
+    pipeline: Pipeline,
+    address: str,
+    max_message_bytes: int,
+    *,
+    shared: bool,
+    gate: Gate | None = None,
+    certificates: Certificates | None = None,
+    connections: Connections | None = None,
 ) -> tuple[aio.Server, int]:
     """Start the server on ``host:port``; the port that it got.
 
-    ``shared``: other processes serve the same port.
+    Args:
+        pipeline: what answers.
+        address: ``host:port``.
+        max_message_bytes: largest message, either way.
+        shared: other processes serve the same port.
+        gate: who may ask; None: everybody.
+        certificates: TLS with these; None: without.
+        connections: how many, and what they may do.
 
     Raises:
         RuntimeError: the address is taken.
     """
+    gate = gate or Gate(pipeline.metrics)
+    bounds = connections or Connections()  # type: ignore[call-arg]
     server = aio.server(
-        options=(
-            ("grpc.so_reuseport", int(shared)),
-            ("grpc.max_receive_message_length", max_message_bytes),
-            ("grpc.max_send_message_length", max_message_bytes),
-        )
+        interceptors=[Doorkeeper(gate)] if gate.bars else [],
+        options=options(max_message_bytes, bounds, shared=shared),
     )
-    _register(server, pipeline)
+    _register(server, pipeline, gate)
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     names = (_REWARDS, _WORLD_MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
-    port = server.add_insecure_port(address)
+    if certificates is None:
+        port = server.add_insecure_port(address)
+    else:
+        port = server.add_secure_port(address, certificates.grpc_credentials())
     await server.start()
     for name in ("", _REWARDS, _WORLD_MODELS):
         await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -307,8 +356,8 @@ async def _refused(fault: ServiceError) -> None:
     raise fault
 
 
-def _register(server: aio.Server, pipeline: Pipeline) -> None:
-    rewards, models = Rewards(pipeline), WorldModels(pipeline)
+def _register(server: aio.Server, pipeline: Pipeline, gate: Gate) -> None:
+    rewards, models = Rewards(pipeline, gate), WorldModels(pipeline, gate)
 
     def unary(route: str, call: Callable[..., Awaitable[Any]], request: Any) -> Any:
         async def answered(found: Any, context: aio.ServicerContext[Any, Any]) -> Any:

@@ -34,7 +34,14 @@ def check(adapter: str) -> Any:
     if adapter not in _CALLS:
         raise UsageError(f"no adapter {adapter!r}; there are {', '.join(ADAPTERS)}")
     found = configured()
-    with RewardClient(found.url, api_key=found.token, deadline=found.deadline) as client:
+    with RewardClient(
+        found.url,
+        api_key=found.token,
+        ca_file=found.ca_file,
+        cert_file=found.cert_file,
+        key_file=found.key_file,
+        deadline=found.deadline,
+    ) as client:
         recipe = recipe_named(found.profile, client.profiles())
     return _CALLS[adapter](recipe.example)
 

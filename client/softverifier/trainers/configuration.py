@@ -2,7 +2,10 @@
 
     SOFT_VERIFIER_URL         http://host:8080
     SOFT_VERIFIER_PROFILE     rbio-mlp, or rbio-mlp@sha256:… to pin it
-    SOFT_VERIFIER_TOKEN       sent as a bearer token
+    SOFT_VERIFIER_TOKEN       the API key, sent as a bearer token
+    SOFT_VERIFIER_CA_FILE     PEM file of the authority to trust, for https
+    SOFT_VERIFIER_CERT_FILE   PEM file of our own certificate, where the server asks for one
+    SOFT_VERIFIER_KEY_FILE    PEM file of its private key
     SOFT_VERIFIER_NEUTRAL     the number for a completion without a reward, where a trainer needs
                               one (see ``outcomes``); finite; by default the profile's own
     SOFT_VERIFIER_ON_FAILURE  neutral (default) or raise, for trainers that need a number
@@ -22,11 +25,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from softverifier.errors import UsageError
+from softverifier.options import redacted, split_key
 
 VARIABLES: Final = {
     "url": "SOFT_VERIFIER_URL",
     "profile": "SOFT_VERIFIER_PROFILE",
     "token": "SOFT_VERIFIER_TOKEN",
+    "ca_file": "SOFT_VERIFIER_CA_FILE",
+    "cert_file": "SOFT_VERIFIER_CERT_FILE",
+    "key_file": "SOFT_VERIFIER_KEY_FILE",
     "neutral": "SOFT_VERIFIER_NEUTRAL",
     "on_failure": "SOFT_VERIFIER_ON_FAILURE",
     "deadline": "SOFT_VERIFIER_DEADLINE",
@@ -46,6 +53,9 @@ class Configuration:
         url: ``http(s)://host:port``.
         profile: the recipe.
         token: bearer token.
+        ca_file: authority to trust, for https.
+        cert_file: our own certificate.
+        key_file: its private key.
         neutral: reward of a completion that has none; None: the profile's own.
         on_failure: ``neutral`` or ``raise``.
         deadline: seconds that one call may take, retries included.
@@ -56,6 +66,9 @@ class Configuration:
     url: str
     profile: str
     token: str | None = field(default=None, repr=False)
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
     neutral: float | None = None
     on_failure: str = "neutral"
     deadline: float = PATIENCE_S
@@ -87,13 +100,19 @@ def configured(*, patience: float = PATIENCE_S, **given: Any) -> Configuration:
                 f"no {name}: set {VARIABLES[name]}, e.g. {example}, or pass {name}= to the adapter"
             )
     if not str(found["url"]).startswith(("http://", "https://")):
-        raise UsageError(f"url {found['url']!r}: adapters speak HTTP; expected http(s)://host:port")
+        raise UsageError(
+            f"url {redacted(str(found['url']))!r}: adapters speak HTTP; expected http(s)://host:port"
+        )
     if (found["on_failure"] or "neutral") not in ON_FAILURE:
         raise UsageError(f"on_failure is {found['on_failure']!r}, expected neutral or raise")
+    url, key = split_key(str(found["url"]))
     return Configuration(
-        url=str(found["url"]),
+        url=url,
         profile=str(found["profile"]),
-        token=found["token"],
+        token=found["token"] or key,
+        ca_file=found["ca_file"],
+        cert_file=found["cert_file"],
+        key_file=found["key_file"],
         neutral=_number("neutral", found["neutral"]),
         on_failure=found["on_failure"] or "neutral",
         deadline=_seconds(found["deadline"], patience),

@@ -66,6 +66,9 @@ class Scorer:
         return {
             "profile": found.profile,
             "api_key": found.token,
+            "ca_file": found.ca_file,
+            "cert_file": found.cert_file,
+            "key_file": found.key_file,
             "run": found.run,
             "split": found.split,
             "deadline": found.deadline,

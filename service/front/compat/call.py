@@ -25,6 +25,7 @@ from urllib.parse import parse_qsl
 
 from service.errors import BadRequest, nearest
 from service.requests import MOST_STEP, NO_CONTEXT, RunContext
+from service.security.gate import ANYONE, Caller
 
 IN_HEADERS: Final = ("profile", "run", "step", "split", "on_missing")
 PARAMETERS: Final = (*IN_HEADERS, "neutral", "deadline_ms", "scalar")
@@ -44,6 +45,8 @@ class Options(NamedTuple):
     deadline_ms: float | None = None
     context: RunContext = NO_CONTEXT
     scalar: bool = False
+    caller: Caller = ANYONE
+    """Who asks; not of the URL, which has been read before it comes here."""
 
 
 class Call(NamedTuple):
@@ -55,7 +58,12 @@ class Call(NamedTuple):
     """As the client addressed the server: ``host:port``, or ""."""
 
 
-def read_call(query: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> Call:
+def read_call(
+    query: bytes,
+    headers: Sequence[tuple[bytes, bytes]],
+    body: bytes,
+    caller: Caller = ANYONE,
+) -> Call:
     """The request with what its URL and headers say.
 
     Raises:
@@ -67,7 +75,10 @@ def read_call(query: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes)
             stated[_HEADERS[name]] = value
         elif name == b"host":
             host = value
-    return Call(read_options(query, *stated), body, host.decode("latin-1"))
+    options = read_options(query, *stated)
+    if caller is not ANYONE:
+        options = options._replace(caller=caller)
+    return Call(options, body, host.decode("latin-1"))
 
 
 @functools.lru_cache(maxsize=1024)

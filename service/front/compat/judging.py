@@ -25,7 +25,14 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from service.errors import BadRequest, DeadlineExceeded, NotReady, Overloaded
+from service.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    NotReady,
+    OverLimit,
+    Overloaded,
+    ServiceError,
+)
 from service.front.compat.call import Options
 from service.front.compat.labels import Sample
 from service.pipeline import Pipeline
@@ -61,8 +68,35 @@ async def judged(pipeline: Pipeline, samples: Sequence[Sample], options: Options
     Raises:
         BadRequest: no profile is named; under ``refuse``, a sample that can never be judged.
         NotFound, Conflict: the profile. TooLarge: a completion. NotReady: under ``refuse``, a
-        sample without a reward that another try may mend.
+        sample without a reward that another try may mend. OverLimit: the caller's key has asked
+        enough, for longer than the deadline.
     """
+    caller = options.caller
+    await _admitted(pipeline, len(samples), options)
+    try:
+        return await _judged(pipeline, samples, options)
+    except ServiceError:
+        caller.refund(len(samples))
+        raise
+
+
+async def _admitted(pipeline: Pipeline, items: int, options: Options) -> None:
+    """Charge the caller's key; wait for its rate within the deadline, as for anything else."""
+    deadline = pipeline.deadline(options.deadline_ms)
+    while True:
+        try:
+            await options.caller.charge(items)
+        except OverLimit as error:
+            pause = error.retry_after or 1.0
+            if pipeline.draining or time.monotonic() + pause >= deadline:
+                raise
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(pipeline.drained.wait(), pause)
+        else:
+            return
+
+
+async def _judged(pipeline: Pipeline, samples: Sequence[Sample], options: Options) -> list[Outcome]:
     names = [options.profile or sample.profile for sample in samples]
     if None in names:
         raise BadRequest(

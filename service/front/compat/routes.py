@@ -20,6 +20,7 @@ from service.front.compat import nemo_gym, open_instruct, openrlhf, slime, vllm
 from service.front.compat.call import Call, read_call
 from service.front.hot import Reply, failure
 from service.pipeline import Pipeline
+from service.security.gate import ANYONE, Caller
 
 log = structlog.get_logger(__name__)
 
@@ -79,11 +80,17 @@ class CompatRoutes:
         return profile is None or self.pipeline.waits_for(profile)
 
     async def reply(
-        self, route: str, query: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes
+        self,
+        route: str,
+        query: bytes,
+        headers: Sequence[tuple[bytes, bytes]],
+        body: bytes,
+        caller: Caller = ANYONE,
     ) -> Reply:
         """The answer, or what went wrong; never raises for a bad request."""
         try:
-            found = await ROUTES[route].answer(self.pipeline, read_call(query, headers, body))
+            call = read_call(query, headers, body, caller)
+            found = await ROUTES[route].answer(self.pipeline, call)
             reply = Reply(200, _written(found))
         except ServiceError as error:
             reply = failure(error)
