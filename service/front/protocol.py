@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from hmac import compare_digest
 from http import HTTPStatus
+from time import perf_counter
 from typing import Any, Final
 
 import msgspec
@@ -25,6 +26,8 @@ from service.front.gathering import Gathering
 from service.front.hot import Reply
 from service.front.wire import ErrorBody, ErrorResponse
 from service.security.gate import ANYONE, Gate, scope_of_route
+from service.telemetry.correlation import REQUEST_ID, TRACEPARENT, id_of, parent_of
+from service.telemetry.reporting import SILENT, Reporting
 
 _HEAD: Final = {
     status.value: (
@@ -44,13 +47,25 @@ class HotProtocol(HttpToolsProtocol):
         gathering: what answers.
         gate: who may ask.
         doors: how many may connect, and how long they may take.
+        reports: where requests are told of; one that is traced goes uvicorn's way.
         arguments: what uvicorn passes on.
     """
 
     def __init__(
-        self, *arguments: Any, gathering: Gathering, gate: Gate, doors: Doors, **named: Any
+        self,
+        *arguments: Any,
+        gathering: Gathering,
+        gate: Gate,
+        doors: Doors,
+        reports: Reporting = SILENT,
+        **named: Any,
     ):
         super().__init__(*arguments, **named)
+        self._reports = reports
+        self._request_id: bytes | None = None
+        self._parent: bytes | None = None
+        self._asked = ""
+        self._began = 0.0
         self._gathering = gathering
         self._hot = gathering.hot
         self._submitted = False
@@ -63,7 +78,7 @@ class HotProtocol(HttpToolsProtocol):
         self._certified = False
         self._shown = b""
         """What ``_caller`` has shown."""
-        self._asked: tuple[bytes, int] | None = None
+        self._admitted: tuple[bytes, int] | None = None
         """For which route, to which keys."""
         self._refused = False
         self.address = ""
@@ -129,8 +144,9 @@ class HotProtocol(HttpToolsProtocol):
         if self._submitted:  # pipelined: answers go out in the order of the requests
             self._gathering.flush()
         route = self.url.decode("latin-1")
-        if route in self._hot and self._is_plain():
-            self._route = route
+        if route in self._hot and self._is_plain() and not self._is_traced():
+            self._route = self._asked = route
+            self._began = perf_counter()
             self._body.clear()
         else:
             super().on_headers_complete()
@@ -147,12 +163,16 @@ class HotProtocol(HttpToolsProtocol):
             return False
         if self.expect_100_continue or self.parser.get_http_version() != "1.1":
             return False
-        length, authorization = None, None
+        length = authorization = self._request_id = self._parent = None
         for name, value in self.headers:
             if name == b"content-length":
                 length = int(value)
             elif name == b"authorization":
                 authorization = value
+            elif name == REQUEST_ID:
+                self._request_id = value
+            elif name == TRACEPARENT:
+                self._parent = value
             elif name in (b"content-encoding", b"transfer-encoding", b"upgrade"):
                 return False
         if length is None or length > pipeline.limits.max_body_bytes:
@@ -165,7 +185,7 @@ class HotProtocol(HttpToolsProtocol):
         """Ask the gate, but not twice for what this very connection has shown before."""
         shown, asked = authorization or b"", (self.url, self._gate.generation)
         # In constant time: a proxy may put several clients on one connection.
-        known = asked == self._asked and compare_digest(shown, self._shown)
+        known = asked == self._admitted and compare_digest(shown, self._shown)
         if known and not self._caller.expired:
             return True
         scope = scope_of_route("POST", self.url.decode("latin-1"))
@@ -173,8 +193,16 @@ class HotProtocol(HttpToolsProtocol):
             self._caller = self._gate.admit(scope, authorization, None, certified=self._certified)
         except ServiceError:
             return False
-        self._shown, self._asked = shown, asked
+        self._shown, self._admitted = shown, asked
         return True
+
+    def _is_traced(self) -> bool:
+        """Decide it once: chance would decide otherwise the next time."""
+        if self._reports.tracing is None:
+            return False
+        traced: bool = self._reports.wants(parent_of(self._parent))
+        self.scope["state"]["traced"] = traced
+        return traced
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of the body."""
@@ -212,13 +240,22 @@ class HotProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         last = last or self._last
-        parts = [_HEAD[reply.status], b"%d\r\n" % len(reply.payload)]
+        request_id = id_of(self._request_id)
+        parts = [
+            _HEAD[reply.status],
+            b"%d\r\nx-request-id: %s\r\n" % (len(reply.payload), request_id),
+        ]
         if reply.retry_after is not None:
             parts.append(b"retry-after: %d\r\n" % reply.retry_after)
         if last:
             parts.append(_CLOSE)
         parts += (b"\r\n", reply.payload)
         self.transport.write(b"".join(parts))
+        access = self._reports.access
+        if reply.status >= 400 or access.everything:
+            parent, seconds = parent_of(self._parent), perf_counter() - self._began
+            trace_id = parent.trace_id if parent else ""
+            access.http("POST", self._asked, reply.status, seconds, request_id, trace_id)
         if last:
             self.transport.close()
         self.on_response_complete()
@@ -227,6 +264,19 @@ class HotProtocol(HttpToolsProtocol):
     def unanswered(self) -> bool:
         """A request has begun to arrive and has no answer yet."""
         return self._route is not None or self._submitted
+
+    def send_400_response(self, msg: str) -> None:
+        """End the connection over bytes that are no HTTP, behind what was asked before them.
+
+        Requests that came whole have their answers first, so that none is taken for the other.
+        """
+        if self._submitted:
+            self._gathering.flush()
+        newest = self.pipeline[0][0] if self.pipeline else self.cycle
+        if newest is None or newest.response_complete or newest.more_body:
+            super().send_400_response(msg)
+        else:
+            newest.keep_alive = False
 
     def shutdown(self) -> None:
         """Drain: a request that has begun to arrive is answered before the connection ends."""

@@ -40,7 +40,7 @@ def rounds(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> l
     environment = {
         "SOFT_VERIFIER_URL": server.url,
         "SOFT_VERIFIER_PROFILE": "soft",
-        "SOFT_VERIFIER_DEADLINE": "2",
+        "SOFT_VERIFIER_DEADLINE": "4",
         "SOFT_VERIFIER_NEUTRAL": "0.4375",
     }
     words = [folder, json.dumps(COMPLETIONS), Sample().label, "3"]
@@ -49,11 +49,11 @@ def rounds(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> l
         for number, act in ((1, killed), (2, ServerProcess.start)):
             gate = folder / f"at-{number}"
             wait_until(
-                lambda gate=gate: gate.exists() or process.poll() is not None, 60, "no next round"
+                lambda gate=gate: gate.exists() or process.poll() is not None, 120, "no next round"
             )
             act(server)
             (folder / f"go-{number}").touch()
-        printed, _ = process.communicate(timeout=60)
+        printed, _ = process.communicate(timeout=120)
     finally:
         process.kill()
         process.wait()

@@ -169,7 +169,7 @@ def test_grpo_learns_through_the_plugin_and_a_killed_server(
 def test_an_outage_beyond_the_deadline_gives_the_configured_number(
     start: Callable[..., Run], server: ServerProcess
 ) -> None:
-    told = {"SOFT_VERIFIER_DEADLINE": "0.5", "SOFT_VERIFIER_NEUTRAL": "0.4375"}
+    told = {"SOFT_VERIFIER_DEADLINE": "4", "SOFT_VERIFIER_NEUTRAL": "0.4375"}
     run = start(5, [2, 3], **told)
     run.at(2)
     killed(server)
@@ -189,7 +189,7 @@ def test_an_outage_beyond_the_deadline_gives_the_configured_number(
 def test_where_no_number_is_known_the_run_ends_and_learns_no_zero(
     start: Callable[..., Run], server: ServerProcess
 ) -> None:
-    run = start(5, [2], SOFT_VERIFIER_DEADLINE="0.5")
+    run = start(5, [2], SOFT_VERIFIER_DEADLINE="4")
     run.at(2)
     killed(server)
     run.go_on(2)

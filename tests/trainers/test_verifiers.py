@@ -160,7 +160,7 @@ def test_an_outage_drops_the_trace_even_if_verifiers_cuts_it_off(
     proxy: FaultProxy, tmp_path: Path
 ) -> None:
     """verifiers calls a trace good whose scoring ran out of time, and its rewards sum to 0."""
-    found = by_function(tmp_path, proxy.url, ["outage CALR", "outage CD3D 0.3"], "1.5")
+    found = by_function(tmp_path, proxy.url, ["outage CALR", "outage CD3D 0.3"], "4")
     for trace in found["outage CALR"]:
         dropped(trace, "NoReward", "UNREACHABLE")
     for trace in found["outage CD3D"]:

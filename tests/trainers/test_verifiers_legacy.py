@@ -70,7 +70,7 @@ def told(
         "HOME": str(folder),
         "SOFT_VERIFIER_URL": proxy.url,
         "SOFT_VERIFIER_PROFILE": "soft",
-        "SOFT_VERIFIER_DEADLINE": "1.5",
+        "SOFT_VERIFIER_DEADLINE": "3",
     }
     arguments = [written, str(free_port()), str(service.pid)]
     try:

@@ -140,10 +140,10 @@ def calm(verl: Verl) -> Told:
 
 
 def in_outage(verl: Verl) -> Told:
-    """With nothing configured but the deadline, which is short."""
+    """With nothing configured but the deadline."""
     mixed = (*LATER, YES, NO)
     genes = ("CALR",) * 4
-    asking = verl.loop("naive", "compute_score", f"{KEYWORDS}.deadline=0.6")
+    asking = verl.loop("naive", "compute_score", f"{KEYWORDS}.deadline=3")
     found = {"before": through_loop(asking, verl.batch((YES, NO), genes))}
     found["naive"] = through_loop(asking, verl.batch(LATER, genes))
     found["after"] = through_loop(asking, verl.batch((YES, NO), genes))
@@ -152,14 +152,14 @@ def in_outage(verl: Verl) -> Told:
     through_loop(cut, verl.batch((YES, NO), genes))
     cut.reward_manager.timeout = 0.3
     found["rate_limited, cut off"] = through_loop(cut, verl.batch(LATER, genes))
-    batch = verl.older("batch", "compute_scores", deadline=0.6, neutral=0.25)
+    batch = verl.older("batch", "compute_scores", deadline=3, neutral=0.25)
     through_older(batch, verl.batch((YES, NO), genes))
     found["older batch"] = through_older(batch, verl.batch(mixed, genes))
     return found
 
 
 def to_raise(verl: Verl) -> Told:
-    strict = (f"{KEYWORDS}.on_failure=raise", f"{KEYWORDS}.deadline=0.5")
+    strict = (f"{KEYWORDS}.on_failure=raise", f"{KEYWORDS}.deadline=3")
     stranger = f"{KEYWORDS}.profile=nosuch"
     misspelt = f"{KEYWORDS}.profil=soft"
     abstaining = verl.batch((YES,), ("NOSUCH",))
@@ -180,7 +180,7 @@ def to_raise(verl: Verl) -> Told:
 
 
 def killed(verl: Verl, server: int) -> Told:
-    worker = verl.loop("naive", "compute_score", f"{KEYWORDS}.deadline=0.7")
+    worker = verl.loop("naive", "compute_score", f"{KEYWORDS}.deadline=3")
     before = through_loop(worker, verl.batch((YES, NO)))
     os.kill(server, signal.SIGKILL)
     after = through_loop(worker, verl.batch((NO, YES, NO)))
