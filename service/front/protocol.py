@@ -45,9 +45,9 @@ class HotProtocol(HttpToolsProtocol):
 
     Args:
         gathering: what answers.
-        reports: where requests are told of; one that is traced goes uvicorn's way.
         gate: who may ask.
         doors: how many may connect, and how long they may take.
+        reports: where requests are told of; one that is traced goes uvicorn's way.
         arguments: what uvicorn passes on.
     """
 
@@ -78,7 +78,7 @@ class HotProtocol(HttpToolsProtocol):
         self._certified = False
         self._shown = b""
         """What ``_caller`` has shown."""
-        self._asked: tuple[bytes, int] | None = None
+        self._admitted: tuple[bytes, int] | None = None
         """For which route, to which keys."""
         self._refused = False
         self.address = ""
@@ -186,7 +186,7 @@ class HotProtocol(HttpToolsProtocol):
         """Ask the gate, but not twice for what this very connection has shown before."""
         shown, asked = authorization or b"", (self.url, self._gate.generation)
         # In constant time: a proxy may put several clients on one connection.
-        known = asked == self._asked and compare_digest(shown, self._shown)
+        known = asked == self._admitted and compare_digest(shown, self._shown)
         if known and not self._caller.expired:
             return True
         scope = scope_of_route("POST", self.url.decode("latin-1"))
@@ -194,7 +194,7 @@ class HotProtocol(HttpToolsProtocol):
             self._caller = self._gate.admit(scope, authorization, None, certified=self._certified)
         except ServiceError:
             return False
-        self._shown, self._asked = shown, asked
+        self._shown, self._admitted = shown, asked
         return True
 
     def _is_traced(self) -> bool:
