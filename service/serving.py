@@ -31,8 +31,11 @@ from service.front import rest, rpc
 from service.front.gathering import Gathering
 from service.front.hot import HotRoutes
 from service.front.protocol import HotProtocol
+from service.front.reported import Reported
 from service.metrics import Metrics
 from service.settings import Settings
+from service.telemetry import reporting
+from service.telemetry.reporting import Reporting
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +60,7 @@ def configure_logging(settings: Settings) -> None:
     )
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
             structlog.processors.format_exc_info,
@@ -161,6 +165,7 @@ async def _serve(
     shared: bool,
 ) -> int:
     settings = service.settings
+    reports = reporting.build(settings.telemetry, service.pipeline.metrics)
     await service.start()
     server = settings.server
     grpc_server, grpc_port = await rpc.serve(
@@ -170,8 +175,9 @@ async def _serve(
         else f"{server.host}:{server.grpc_port}",
         settings.limits.max_body_bytes,
         shared=shared,
+        reports=reports,
     )
-    http = _http_server(service)
+    http = _http_server(service, reports)
     serving = asyncio.create_task(http.serve(sockets=[http_socket]), name="http")
     while not http.started and not serving.done():
         await asyncio.sleep(0.01)
@@ -191,7 +197,9 @@ async def _serve(
     if saving is not None:
         saving.cancel()
     loop.add_signal_handler(signal.SIGINT, lambda: sys.exit(130))  # Ctrl-C once more: at once
-    return await _drain(service, http, serving, grpc_server)
+    code = await _drain(service, http, serving, grpc_server)
+    await asyncio.to_thread(reports.stop)
+    return code
 
 
 async def _save_metrics(metrics: Metrics) -> None:
@@ -201,14 +209,14 @@ async def _save_metrics(metrics: Metrics) -> None:
         await asyncio.sleep(METRICS_EVERY_S)
 
 
-def _http_server(service: Service) -> _HttpServer:
+def _http_server(service: Service, reports: Reporting) -> _HttpServer:
     hot = HotRoutes(service.pipeline)
-    app = rest.Dispatcher(hot, rest.application(service.pipeline))
+    app = Reported(rest.Dispatcher(hot, rest.application(service.pipeline)), reports)
     settings = service.settings.server
     return _HttpServer(
         uvicorn.Config(
             app,
-            http=partial(HotProtocol, gathering=Gathering(hot)),  # type: ignore[arg-type]
+            http=partial(HotProtocol, gathering=Gathering(hot), reports=reports),  # type: ignore[arg-type]
             proxy_headers=False,
             ws="none",
             lifespan="off",

@@ -23,8 +23,10 @@ from service import __version__, cards
 from service.errors import BadRequest, MalformedBody, ServiceError
 from service.front import wire
 from service.front.messages import read_items, write_result
+from service.front.rpc_reported import ReportedCalls
 from service.pipeline import Pipeline
 from service.requests import NO_CONTEXT, RunContext
+from service.telemetry.reporting import SILENT, Reporting
 from softverifier._pb import rewards_pb2 as pb
 from softverifier._pb import worldmodels_pb2 as wm
 
@@ -259,21 +261,27 @@ async def _guarded(
 
 
 async def serve(
-    pipeline: Pipeline, address: str, max_message_bytes: int, *, shared: bool
+    pipeline: Pipeline,
+    address: str,
+    max_message_bytes: int,
+    *,
+    shared: bool,
+    reports: Reporting = SILENT,
 ) -> tuple[aio.Server, int]:
     """Start the server on ``host:port``; the port that it got.
 
-    ``shared``: other processes serve the same port.
+    ``shared``: other processes serve the same port. ``reports``: where calls are told of.
 
     Raises:
         RuntimeError: the address is taken.
     """
     server = aio.server(
+        interceptors=[ReportedCalls(reports)],
         options=(
             ("grpc.so_reuseport", int(shared)),
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", max_message_bytes),
-        )
+        ),
     )
     _register(server, pipeline)
     checks = health.aio.HealthServicer()
