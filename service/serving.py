@@ -30,6 +30,7 @@ from service.errors import StartupFault
 from service.front import rest, rpc
 from service.front.gathering import Gathering
 from service.front.hot import HotRoutes
+from service.front.last import last_in
 from service.front.protocol import HotProtocol
 from service.front.reported import Reported
 from service.metrics import Metrics
@@ -48,6 +49,18 @@ class _HttpServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, those included who have connected and were not let in yet."""
+        await last_in(sockets or [], self.servers, self._connection)
+        await super().shutdown(sockets)
+
+    def _connection(self) -> asyncio.Protocol:
+        made: Any = self.config.http_protocol_class
+        connection: asyncio.Protocol = made(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return connection
 
 
 def configure_logging(settings: Settings) -> None:
