@@ -33,7 +33,9 @@ from service.front import rest, rpc
 from service.front.doors import Doors
 from service.front.gathering import Gathering
 from service.front.hot import HotRoutes
+from service.front.last import last_in
 from service.front.protocol import HotProtocol
+from service.front.reported import Reported
 from service.hangups import Hangups
 from service.membership import Membership
 from service.metrics import Metrics
@@ -42,6 +44,8 @@ from service.security import exposure, way_in
 from service.security.way_in import WayIn
 from service.settings import Settings
 from service.shelf import Shelf
+from service.telemetry import reporting
+from service.telemetry.reporting import Reporting
 
 log = structlog.get_logger(__name__)
 
@@ -76,21 +80,17 @@ class _HttpServer(uvicorn.Server):
             return
         await super().startup([])
         self.started = False
-        made: Any = config.http_protocol_class
-        protocol = partial(
-            made, config=config, server_state=self.server_state, app_state=self.lifespan.state
-        )
         if place is not None:
             connections = self.server_state.connections
             doorway = Doorway(place.http, place.seats, place.number, lambda: len(connections))
-            doorway.open(protocol, config.backlog, config.ssl, self._handshake_s)
+            doorway.open(self._connection, config.backlog, config.ssl, self._handshake_s)
             servers: list[Any] = [doorway]
             self.servers = servers
         else:
             for one in sockets or ():
                 self.servers.append(
                     await asyncio.get_running_loop().create_server(
-                        protocol,
+                        self._connection,
                         sock=one,
                         ssl=config.ssl,
                         backlog=config.backlog,
@@ -103,6 +103,20 @@ class _HttpServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, those included who have connected and were not let in yet."""
+        if self._place is None:  # the doorway sees to it itself
+            tls = self.config.ssl
+            await last_in(sockets or [], self.servers, self._connection, tls, self._handshake_s)
+        await super().shutdown(sockets)
+
+    def _connection(self) -> asyncio.Protocol:
+        made: Any = self.config.http_protocol_class
+        connection: asyncio.Protocol = made(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return connection
+
 
 def configure_logging(settings: Settings) -> None:
     """Structured logs on standard error, as text or as JSON lines."""
@@ -114,6 +128,7 @@ def configure_logging(settings: Settings) -> None:
     )
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
             structlog.processors.format_exc_info,
@@ -229,6 +244,7 @@ async def _serve(
     place: Place | None,
 ) -> int:
     settings = service.settings
+    reports = reporting.build(settings.telemetry, service.pipeline.metrics)
     await service.start()
     server = settings.server
     port = server.grpc_port if place is None else place.grpc_port
@@ -240,11 +256,12 @@ async def _serve(
         gate=entry.gate,
         certificates=entry.certificates,
         connections=settings.connections,
+        reports=reports,
     )
     entry.start()
     doors = Doors(settings.connections)
     keeping = asyncio.create_task(doors.keep(), name="doors")
-    http = _http_server(service, entry, doors, place)
+    http = _http_server(service, entry, doors, reports, place)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -274,6 +291,7 @@ async def _serve(
     code = await _drain(service, http, serving, grpc_server)
     keeping.cancel()
     await entry.stop()
+    await asyncio.to_thread(reports.stop)
     return code
 
 
@@ -284,11 +302,16 @@ async def _look(metrics: Metrics) -> None:
         await asyncio.sleep(LOOK_S)
 
 
-def _http_server(service: Service, entry: WayIn, doors: Doors, place: Place | None) -> _HttpServer:
+def _http_server(
+    service: Service, entry: WayIn, doors: Doors, reports: Reporting, place: Place | None
+) -> _HttpServer:
     hot = HotRoutes(service.pipeline)
-    app = rest.Dispatcher(hot, rest.application(service.pipeline), entry.gate)
+    dispatcher = rest.Dispatcher(hot, rest.application(service.pipeline), entry.gate)
+    app = Reported(dispatcher, reports)
     settings = service.settings.server
-    protocol = partial(HotProtocol, gathering=Gathering(hot), gate=entry.gate, doors=doors)
+    protocol = partial(
+        HotProtocol, gathering=Gathering(hot), gate=entry.gate, doors=doors, reports=reports
+    )
     config = uvicorn.Config(
         app,
         http=protocol,  # type: ignore[arg-type]
