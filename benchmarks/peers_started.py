@@ -31,7 +31,7 @@ import servers
 import toy
 from peers_contestants import HERE, Peer
 
-BUILD = Path(__file__).parents[1] / "build" / "peers"
+BUILD = Path(__file__).resolve().parents[1] / "build" / "peers"
 EMBEDDING = 1280
 Pair = tuple[list[str], list[str]]
 
@@ -129,7 +129,7 @@ def started(
         command += ["--grpc-port", str(rpc), *peer.options]
         command += ["--config", str(config)] if config else ["--model", str(arrays / "ours")]
         surroundings |= {"SOFT_VERIFIER_STARTER__ENABLED": "false"}
-        surroundings["PYTHONPATH"] = os.environ.get("PYTHONPATH", "")
+        surroundings.setdefault("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
     else:
         surroundings["PATH"] = f"{python.parent}{os.pathsep}{surroundings['PATH']}"
         command = [str(python), str(HERE / peer.program), str(port)]
@@ -254,6 +254,16 @@ def descendants(pid: int) -> list[int]:
         found += children
         todo += children
     return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process and all its descendants have taken."""
+    ticks = 0
+    for each in (pid, *descendants(pid)):
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def pairs(draw: random.Random, rows: int) -> Pair:
