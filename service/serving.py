@@ -52,7 +52,7 @@ class _HttpServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, those included who have connected and were not let in yet."""
-        await last_in(sockets or [], self.servers, self._connection)
+        await last_in(sockets or [], self.servers, self._connection, self.config.ssl)
         await super().shutdown(sockets)
 
     def _connection(self) -> asyncio.Protocol:
