@@ -229,30 +229,45 @@ def _last_words(log: Path) -> str:
 
 def end(child: subprocess.Popen[bytes]) -> None:
     """SIGTERM, and SIGKILL for whatever of its family is left 15 seconds later."""
-    family = [child.pid, *descendants(child.pid)]
+    family = {*descendants(child.pid)}
     if child.poll() is None:
         child.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(15)
-    for pid in {*family, *descendants(child.pid)}:
-        if pid != child.pid or child.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    if child.poll() is None:
+        child.kill()
+    # Orphans too: some servers leave theirs behind, serving.
+    for pid in (family | {*session(child.pid)}) - {child.pid}:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     child.wait()
+
+
+def session(leader: int) -> list[int]:
+    """Processes of the session that a child was started with."""
+    return [pid for pid, (_, of) in _processes().items() if of == leader]
 
 
 def descendants(pid: int) -> list[int]:
     """Processes that it started, and theirs."""
-    parents: dict[int, list[int]] = {}
+    children: dict[int, list[int]] = {}
+    for each, (parent, _) in _processes().items():
+        children.setdefault(parent, []).append(each)
+    found, todo = [], [pid]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def _processes() -> dict[int, tuple[int, int]]:
+    """Of every process its parent and its session."""
+    found = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             fields = entry.read_text().rsplit(")", 1)[1].split()
-            parents.setdefault(int(fields[1]), []).append(int(entry.parent.name))
-    found, todo = [], [pid]
-    while todo:
-        children = parents.get(todo.pop(), [])
-        found += children
-        todo += children
+            found[int(entry.parent.name)] = (int(fields[1]), int(fields[3]))
     return found
 
 
