@@ -114,7 +114,8 @@ def plan(chosen: argparse.Namespace) -> list[tuple[str, Peer, str]]:
     picked = [PEERS[name] for name in chosen.peers]
     if "speed" in chosen.parts:
         todo += [("speed", peer, model) for model in chosen.models for peer in picked]
-        todo += [("speed", TWO, "factorised")]
+        if PEERS["mosec"] in picked:  # two processes of its own
+            todo += [("speed", TWO, "factorised")]
     if "own" in chosen.parts:
         todo += [("own", OURS, "factorised")]
     if "faults" in chosen.parts:

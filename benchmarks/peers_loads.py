@@ -15,7 +15,7 @@ from typing import Final
 
 import servers
 import toy
-from peers_started import Started, pairs
+from peers_started import Started, cpu_seconds, pairs
 
 Found = dict[str, float]
 DISTINCT: Final = 100
@@ -52,16 +52,25 @@ def bodies(started: Started, rows: int) -> list[bytes]:
 
 
 def measure(started: Started, load: Load, seconds: int, work: Path) -> Found:
-    """One load: requests/s that were answered well, p50 and p99 in ms, and how many failed."""
+    """One load.
+
+    Returns:
+        ``rps``: requests/s answered well; ``p50`` and ``p99`` in ms; ``failed``: how many were not;
+        ``cpu_us``: CPU time of all the server's processes for one request, in µs.
+    """
     folder = work / started.peer.name
     folder.mkdir(exist_ok=True)
     sent = bodies(started, load.rows)
+    busy = cpu_seconds(started.child.pid)
     if started.peer.grpc:
-        path = started.peer.path
-        return servers.h2load_timed(started.port, path, sent[0], load.connections, seconds, folder)
-    return servers.wrk_many(
-        started.url, sent, load.connections, seconds, folder, core=None, strict=False
-    )
+        path, connections = started.peer.path, load.connections
+        found = servers.h2load_timed(started.port, path, sent[0], connections, seconds, folder)
+    else:
+        found = servers.wrk_many(
+            started.url, sent, load.connections, seconds, folder, core=None, strict=False
+        )
+    busy = cpu_seconds(started.child.pid) - busy
+    return found | {"cpu_us": 1e6 * busy / max(1.0, found["rps"] * seconds)}
 
 
 def warm(started: Sequence[Started], work: Path) -> None:

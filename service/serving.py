@@ -106,8 +106,7 @@ class _HttpServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, those included who have connected and were not let in yet."""
         if self._place is None:  # the doorway sees to it itself
-            tls = self.config.ssl
-            await last_in(sockets or [], self.servers, self._connection, tls, self._handshake_s)
+            await last_in(sockets or [], self.servers, self._connection, self.config.ssl)
         await super().shutdown(sockets)
 
     def _connection(self) -> asyncio.Protocol:

@@ -13,15 +13,17 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
+
+HANDSHAKE_S: Final = 2.0
+"""What the last ones get to agree on TLS."""
 
 
 async def last_in(
     sockets: Sequence[socket.socket],
     servers: Sequence[Any],
     made: Callable[[], asyncio.Protocol],
-    tls: ssl.SSLContext | None = None,
-    handshake_s: float | None = None,
+    tls: ssl.SSLContext | None,
 ) -> None:
     """Close listening sockets, with everybody let in who has connected.
 
@@ -29,8 +31,7 @@ async def last_in(
         sockets: the listening sockets.
         servers: the loop's servers on them, which end.
         made: makes the protocol of a connection.
-        tls: for connections that are to be encrypted.
-        handshake_s: seconds that agreeing on it may take.
+        tls: for connections that are encrypted.
     """
     kept = [sock.dup() for sock in sockets]
     for server in servers:
@@ -45,22 +46,19 @@ async def last_in(
         with sock:
             while (connection := _next(sock)) is not None:
                 arrived.append(connection)
-    limit = None if tls is None else handshake_s
-    await asyncio.gather(*(_let_in(made, connection, tls, limit) for connection in arrived))
+    arriving = [asyncio.ensure_future(_received(made, one, tls)) for one in arrived]
+    if arriving:
+        _, late = await asyncio.wait(arriving, timeout=HANDSHAKE_S)
+        for one in late:
+            one.cancel()
 
 
-async def _let_in(
-    made: Callable[[], asyncio.Protocol],
-    connection: socket.socket,
-    tls: ssl.SSLContext | None,
-    handshake_s: float | None,
+async def _received(
+    made: Callable[[], asyncio.Protocol], connection: socket.socket, tls: ssl.SSLContext | None
 ) -> None:
-    loop = asyncio.get_running_loop()
     try:
-        await loop.connect_accepted_socket(
-            made, connection, ssl=tls, ssl_handshake_timeout=handshake_s
-        )
-    except OSError:  # gone again, or no TLS (ssl.SSLError is one): no request was made
+        await asyncio.get_running_loop().connect_accepted_socket(made, connection, ssl=tls)
+    except OSError:  # gone again, or no TLS (ssl.SSLError is one)
         connection.close()
 
 
