@@ -4,7 +4,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 # Which torch: on a machine without GPU, `make install TORCH_INDEX=https://download.pytorch.org/whl/cpu`
-# saves some gigabytes of CUDA libraries.
+# saves some gigabytes of CUDA libraries, and `make test TORCH_INDEX=…` as many for each trainer with torch.
 TORCH := torch==2.13.0
 TORCH_INDEX ?=
 # The oldest grpcio-tools that we support: newer generated code refuses older protobuf runtimes.
@@ -59,7 +59,9 @@ build/trainers/%/.installed: tests/trainers/%.txt client/pyproject.toml
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps -r $< -e client
 	@touch $@
 
-test: install references trainers
+# The environments two at a time: pip keeps one core busy. The first torch is in its cache by then.
+test: install
+	+@$(MAKE) --no-print-directory -j2 references trainers
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 lint: install stubs-are-current

@@ -29,7 +29,7 @@ from service.metrics import Metrics
 from service.pace import Pace
 from service.requests import Priority
 from service.settings import Batching
-from service.waiting import Flight, Waiting
+from service.waiting import Flight, Trip, Waiting
 from worldmodels import devices
 from worldmodels.core import Queries, Verdicts, WorldModel
 
@@ -160,7 +160,10 @@ class Hosted:
         """Answer in the calling thread: for models that are cheaper than a switch."""
         start = time.perf_counter()
         verdicts = guarded(self.model, queries, self._metrics)
-        self._metrics.model_call(self.name, len(queries), time.perf_counter() - start)
+        elapsed = time.perf_counter() - start
+        self._metrics.model_call(self.name, len(queries), elapsed)
+        if self._metrics.listener is not None:
+            self._metrics.listener.called(self.spec, len(queries), elapsed)
         return verdicts
 
     async def ask(
@@ -182,6 +185,8 @@ class Hosted:
                 await asyncio.wait(pending, timeout=max(0.0, deadline - time.monotonic()))
         finally:
             self._alight(flights)
+        if self._metrics.listener is not None:
+            self._metrics.listener.flown(self.spec, flights)
         return [flight.future.result() if flight.future.done() else EXPIRED for flight in flights]
 
     def admit(
@@ -260,6 +265,10 @@ class Hosted:
         elapsed = time.monotonic() - start
         self._metrics.model_call(self.name, len(batch), elapsed)
         self._pace.learn(len(batch), elapsed)
+        if self._metrics.listener is not None:
+            trip = Trip(start, elapsed, len(batch))
+            for flight in batch:
+                flight.trip = trip
         return outcomes(verdicts)
 
     def _on_thread(self, queries: Queries) -> Verdicts:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 
 from service.rewards.core import Reason, Result
 from service.series import Exposition, Series
+from worldmodels.core import ModelSpec
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 STAGES: Final = ("parse", "extract", "lookup", "model", "work", "compose", "respond")
@@ -29,6 +30,15 @@ Numbers = MutableSequence[float]
 _SPLITS: Final = frozenset({"", "train", "valid", "test", "id", "ood"})
 
 
+class Listener(Protocol):
+    """Who else is to hear of single requests: traces."""
+
+    def stage(self, stage: str, seconds: float) -> None: ...  # noqa: D102
+    def results(self, profile: str, run: str, items: int) -> None: ...  # noqa: D102
+    def called(self, spec: ModelSpec, rows: int, seconds: float) -> None: ...  # noqa: D102
+    def flown(self, spec: ModelSpec, passengers: Sequence[Any]) -> None: ...  # noqa: D102
+
+
 class Metrics:
     """The series of one process. Every method is cheap enough for the hot path.
 
@@ -39,6 +49,7 @@ class Metrics:
     """
 
     def __init__(self, max_runs: int = 64, shared: Path | None = None):
+        self.listener: Listener | None = None
         self._max_runs = max_runs
         self._runs: set[str] = set()
         self._requests = Series(
@@ -220,6 +231,8 @@ class Metrics:
     def stage(self, stage: str, seconds: float) -> None:
         """Observe the latency of one stage of one request."""
         self._stage.observe((stage,), seconds)
+        if self.listener is not None:
+            self.listener.stage(stage, seconds)
 
     def results(
         self, profile: str, run: str, split: str | Sequence[str], results: Sequence[Result]
@@ -229,6 +242,8 @@ class Metrics:
         ``split`` is that of all items, or has one for each.
         """
         label = self.run_label(run)
+        if self.listener is not None:
+            self.listener.results(profile, run, len(results))
         one = split if isinstance(split, str) else ""
         labels = (profile, label, one if one in _SPLITS else "other")
         items, observe = self._items, self._reward.observe

@@ -31,11 +31,15 @@ from service.front import rest, rpc
 from service.front.doors import Doors
 from service.front.gathering import Gathering
 from service.front.hot import HotRoutes
+from service.front.last import last_in
 from service.front.protocol import HotProtocol
+from service.front.reported import Reported
 from service.metrics import Metrics
 from service.security import exposure, way_in
 from service.security.way_in import WayIn
 from service.settings import Settings
+from service.telemetry import reporting
+from service.telemetry.reporting import Reporting
 
 log = structlog.get_logger(__name__)
 
@@ -64,14 +68,10 @@ class _HttpServer(uvicorn.Server):
             return
         await super().startup([])
         self.started = False
-        made: Any = config.http_protocol_class
-        protocol = partial(
-            made, config=config, server_state=self.server_state, app_state=self.lifespan.state
-        )
         for one in sockets or ():
             self.servers.append(
                 await asyncio.get_running_loop().create_server(
-                    protocol,
+                    self._connection,
                     sock=one,
                     ssl=config.ssl,
                     backlog=config.backlog,
@@ -84,6 +84,18 @@ class _HttpServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, those included who have connected and were not let in yet."""
+        await last_in(sockets or [], self.servers, self._connection, self.config.ssl)
+        await super().shutdown(sockets)
+
+    def _connection(self) -> asyncio.Protocol:
+        made: Any = self.config.http_protocol_class
+        connection: asyncio.Protocol = made(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return connection
+
 
 def configure_logging(settings: Settings) -> None:
     """Structured logs on standard error, as text or as JSON lines."""
@@ -95,6 +107,7 @@ def configure_logging(settings: Settings) -> None:
     )
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
             structlog.processors.format_exc_info,
@@ -202,6 +215,7 @@ async def _serve(
     shared: bool,
 ) -> int:
     settings = service.settings
+    reports = reporting.build(settings.telemetry, service.pipeline.metrics)
     await service.start()
     server = settings.server
     grpc_server, grpc_port = await rpc.serve(
@@ -214,11 +228,12 @@ async def _serve(
         gate=entry.gate,
         certificates=entry.certificates,
         connections=settings.connections,
+        reports=reports,
     )
     entry.start()
     doors = Doors(settings.connections)
     keeping = asyncio.create_task(doors.keep(), name="doors")
-    http = _http_server(service, entry, doors)
+    http = _http_server(service, entry, doors, reports)
     serving = asyncio.create_task(http.serve(sockets=[http_socket]), name="http")
     while not http.started and not serving.done():
         await asyncio.sleep(0.01)
@@ -241,6 +256,7 @@ async def _serve(
     code = await _drain(service, http, serving, grpc_server)
     keeping.cancel()
     await entry.stop()
+    await asyncio.to_thread(reports.stop)
     return code
 
 
@@ -251,11 +267,13 @@ async def _save_metrics(metrics: Metrics) -> None:
         await asyncio.sleep(METRICS_EVERY_S)
 
 
-def _http_server(service: Service, entry: WayIn, doors: Doors) -> _HttpServer:
+def _http_server(service: Service, entry: WayIn, doors: Doors, reports: Reporting) -> _HttpServer:
     hot = HotRoutes(service.pipeline)
-    app = rest.Dispatcher(hot, rest.application(service.pipeline), entry.gate)
+    app = Reported(rest.Dispatcher(hot, rest.application(service.pipeline), entry.gate), reports)
     settings = service.settings.server
-    protocol = partial(HotProtocol, gathering=Gathering(hot), gate=entry.gate, doors=doors)
+    protocol = partial(
+        HotProtocol, gathering=Gathering(hot), gate=entry.gate, doors=doors, reports=reports
+    )
     config = uvicorn.Config(
         app,
         http=protocol,  # type: ignore[arg-type]

@@ -28,6 +28,7 @@ from service.section import SECTION
 from service.security_settings import Connections as Connections
 from service.security_settings import Limits as Limits
 from service.security_settings import Security as Security
+from service.telemetry_settings import Telemetry as Telemetry
 from worldmodels import devices
 
 PREFIX = "SOFT_VERIFIER_"
@@ -187,17 +188,6 @@ class Profiles(Section):
     """Folder with your own *.toml profiles, beside the shipped ones."""
     models: dict[str, str] = {}
     """Profile name → served model, where several models would fit: {"rbio-mlp" = "k562-mlp"}."""
-
-
-class Telemetry(Section):
-    """Logs and metrics."""
-
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least level that is logged, on standard error."""
-    log_format: Literal["console", "json"] = "console"
-    """`console` to read, `json` for a collector: one object a line."""
-    max_runs: int = Field(64, ge=0)
-    """Distinct `context.run` values kept as metric labels; later ones count as `other`."""
 
 
 class Settings(BaseSettings):

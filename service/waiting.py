@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from service.cache import Key
 from service.guard import Outcome
@@ -22,10 +22,18 @@ TURNS: Final = 8
 """Evaluation's least share is one in so many, of the places in a batch and of the batches."""
 
 
+class Trip(NamedTuple):
+    """The batch that a query went with; noted where requests are traced."""
+
+    began: float
+    seconds: float
+    rows: int
+
+
 class Flight:
     """One query on its way, with everyone who waits for it."""
 
-    __slots__ = ("deadline", "enqueued", "future", "key", "priority", "query", "waiters")
+    __slots__ = ("deadline", "enqueued", "future", "key", "priority", "query", "trip", "waiters")
 
     def __init__(
         self,
@@ -41,6 +49,7 @@ class Flight:
         self.deadline = deadline
         self.priority = priority
         self.waiters = 0
+        self.trip: Trip | None = None
         self.future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
 

@@ -117,7 +117,7 @@ def warm(bench: Bench) -> Path:
         seed=seed,
         tell=lambda step, loss: say(run="warm start", step=step, loss=loss),
     )
-    np.save(bench.work / "warm.npy", bench.score(model))
+    np.save(path.with_suffix(".npy"), bench.score(model))
     policy.save(model, path)
     return path
 

@@ -110,7 +110,7 @@ def make(arguments: argparse.Namespace, console: Console) -> None:
     if not finished(work, plan):
         with progress(console) as tell:
             run_all(arguments, work, plan, tell, console)
-    conclude(arguments.out, work, console)
+    conclude(arguments.out, work, plan["warm_steps"], console)
 
 
 def finished(work: Path, plan: dict[str, Any]) -> bool:
@@ -240,7 +240,7 @@ def follow(child: subprocess.Popen[str], log: TextIO, plan: dict[str, Any], tell
             log.write(line)
 
 
-def conclude(out: Path, work: Path, console: Console) -> None:
+def conclude(out: Path, work: Path, warm_steps: int, console: Console) -> None:
     """The report, written and printed."""
     pairs = json.loads((work / "pairs.json").read_text())
     judge = report.Judge.of(pairs["held_out"])
@@ -251,7 +251,7 @@ def conclude(out: Path, work: Path, console: Console) -> None:
     scores = {
         "base-rate table": report.base_rates(pairs["train"], pairs["held_out"]),
         **{f"verifier `{name}`": p for name, p in said.items()},
-        "policy, warm start": np.load(work / "warm.npy"),
+        "policy, warm start": np.load(work / f"warm-{warm_steps}.npy"),
         **{f"policy, `{name}`": run["final"] for name, run in made.items()},
     }
     figures = {name: judge.row(p) for name, p in scores.items()}

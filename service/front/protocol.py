@@ -38,6 +38,8 @@ _HEAD: Final = {
 }
 _CLOSE: Final = b"connection: close\r\n"
 LINGER_S: Final = 1.0
+_LAST_WORD_S: Final = 0.5
+"""How long a server that drains waits for what an idle connection may have sent."""
 
 
 class HotProtocol(HttpToolsProtocol):
@@ -150,6 +152,8 @@ class HotProtocol(HttpToolsProtocol):
             self._body.clear()
         else:
             super().on_headers_complete()
+            if self._last:
+                self.cycle.keep_alive = False
 
     def _is_plain(self) -> bool:
         """A POST that can be answered at once, with a body of a known and allowed length.
@@ -279,8 +283,20 @@ class HotProtocol(HttpToolsProtocol):
             newest.keep_alive = False
 
     def shutdown(self) -> None:
-        """Drain: a request that has begun to arrive is answered before the connection ends."""
-        if self.unanswered:
-            self._last = True
-        else:
-            super().shutdown()
+        """Drain: what has begun to arrive, or is on its way, is answered; then the connection ends.
+
+        One that is idle is kept for a moment: its client may have sent a request already.
+        """
+        self._last = True
+        if self._idle:
+            self.loop.call_later(_LAST_WORD_S, self._leave)
+        elif self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+
+    def _leave(self) -> None:
+        if self._idle:
+            self.transport.close()
+
+    @property
+    def _idle(self) -> bool:
+        return not self.unanswered and (self.cycle is None or self.cycle.response_complete)

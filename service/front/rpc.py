@@ -24,11 +24,13 @@ from service.errors import BadRequest, MalformedBody, ServiceError
 from service.front import wire
 from service.front.messages import read_items, write_result
 from service.front.rpc_entry import Doorkeeper, options
+from service.front.rpc_reported import ReportedCalls
 from service.pipeline import Pipeline
 from service.requests import NO_CONTEXT, RunContext
 from service.security.certificates import Certificates
 from service.security.gate import ANYONE, Caller, Gate
 from service.settings import Connections
+from service.telemetry.reporting import SILENT, Reporting
 from softverifier._pb import rewards_pb2 as pb
 from softverifier._pb import worldmodels_pb2 as wm
 
@@ -300,6 +302,7 @@ async def serve(
     gate: Gate | None = None,
     certificates: Certificates | None = None,
     connections: Connections | None = None,
+    reports: Reporting = SILENT,
 ) -> tuple[aio.Server, int]:
     """Start the server on ``host:port``; the port that it got.
 
@@ -311,14 +314,16 @@ async def serve(
         gate: who may ask; None: everybody.
         certificates: TLS with these; None: without.
         connections: how many, and what they may do.
+        reports: where calls are told of.
 
     Raises:
         RuntimeError: the address is taken.
     """
     gate = gate or Gate(pipeline.metrics)
     bounds = connections or Connections()  # type: ignore[call-arg]
+    keepers = [Doorkeeper(gate)] if gate.bars else []
     server = aio.server(
-        interceptors=[Doorkeeper(gate)] if gate.bars else [],
+        interceptors=[ReportedCalls(reports), *keepers],
         options=options(max_message_bytes, bounds, shared=shared),
     )
     _register(server, pipeline, gate)

@@ -64,16 +64,20 @@ class Balancer:
         if server is None:
             client.close()
             return
-        threading.Thread(target=_pump, args=(client, server), daemon=True).start()
-        _pump(server, client)
-        client.close()
-        server.close()
+        with client, server:
+            there = threading.Thread(target=_pump, args=(client, server), daemon=True)
+            there.start()
+            _pump(server, client)
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+            there.join()
 
 
 def _pump(here: socket.socket, there: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while piece := here.recv(65_536):
             there.sendall(piece)
+    with contextlib.suppress(OSError):
         there.shutdown(socket.SHUT_WR)
 
 
@@ -125,6 +129,45 @@ def test_told_to_stop_with_64_in_flight_answers_64(
         assert [one.result() for one in asked] == [truths[subject] for subject in subjects]
     assert ending.wait() == 0
     recovery("SIGTERM with 64 in flight", time.monotonic() - told, "until all were answered")
+
+
+def test_who_is_let_in_is_answered_while_the_server_ends(
+    breakable: Breakable, server: ServerProcess
+) -> None:
+    """A connection for each question, as fast as they come: refused, or answered; never cut off."""
+    ending = breakable()
+    with Traffic(ending.url, "slow", clients=8, keep_alive=False, name="LAST") as traffic:
+        traffic.more(40, "ok")
+        ending.terminate()
+        assert ending.wait() == 0
+        traffic.more(3, "refused")
+    traffic.held_to(server, {"refused"})
+
+
+def test_what_an_idle_connection_asks_as_the_server_ends_is_answered(
+    breakable: Breakable,
+) -> None:
+    """Half of the connections have asked before; each asks once more after the signal."""
+    ending = breakable()
+    opened = []
+    for i in range(16):
+        one = http.client.HTTPConnection("127.0.0.1", ending.http_port, timeout=30)
+        one.connect()
+        if i % 2:
+            one.request("POST", "/v1/score", json.dumps(body("slow", f"IDLE{i}")))
+            assert one.getresponse().read()
+        opened.append(one)
+    ending.terminate()
+    wait_until(lambda: "draining" in ending.log(), 10, "it was not told")
+    for i, one in enumerate(opened):
+        route = "/v1/score" if i % 4 < 2 else "/v1/nothing"
+        one.request("POST", route, json.dumps(body("slow", f"LAST{i}")))
+    for i, one in enumerate(opened):
+        answer = one.getresponse()
+        assert answer.status == (200 if i % 4 < 2 else 404)
+        assert answer.read()
+        one.close()
+    assert ending.wait() == 0
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""What is told of single requests: log lines and traces. Figures over many are ``metrics``."""
