@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from pathlib import Path
 
 from served import SETTINGS, write_profiles
@@ -20,6 +21,15 @@ max_header_kb = 8
 """
 
 
+class KeyedServer(ServerProcess):
+    """One that may speak TLS."""
+
+    def _read_banner(self) -> None:
+        super()._read_banner()
+        if found := re.search(r"HTTP +https://[^:]+:(\d+)", self.output):
+            self.http_port = int(found[1])
+
+
 def keyed_server(folder: Path, more: str = "") -> tuple[ServerProcess, dict[str, str]]:
     """A server, not started, and keys: one for each scope, and ``old``, ``few`` and ``slow``."""
     write_profiles(folder)
@@ -32,7 +42,7 @@ def keyed_server(folder: Path, more: str = "") -> tuple[ServerProcess, dict[str,
     ):
         keys[name] = add(folder, name, ["score", "predict"], **limits)
     settings = SETTINGS.replace('run = "thread"', 'run = "inline"')
-    return ServerProcess(folder, settings + (more or KEYED)), keys
+    return KeyedServer(folder, settings + (more or KEYED)), keys
 
 
 def add(folder: Path, name: str, scopes: list[str], **limits: object) -> str:

@@ -147,7 +147,7 @@ class ServerProcess:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.output += line
-            if match := re.search(r"HTTP +https?://[^:]+:(\d+)", line):
+            if match := re.search(r"HTTP +http://[^:]+:(\d+)", line):
                 self.http_port = int(match[1])
             if match := re.search(r"gRPC +[^:]+:(\d+)", line):
                 self.grpc_port = int(match[1])

@@ -321,8 +321,9 @@ async def serve(
     """
     gate = gate or Gate(pipeline.metrics)
     bounds = connections or Connections()  # type: ignore[call-arg]
+    keepers = [Doorkeeper(gate)] if gate.bars else []
     server = aio.server(
-        interceptors=[ReportedCalls(reports), *([Doorkeeper(gate)] if gate.bars else [])],
+        interceptors=[ReportedCalls(reports), *keepers],
         options=options(max_message_bytes, bounds, shared=shared),
     )
     _register(server, pipeline, gate)
