@@ -276,14 +276,13 @@ async def serve(
         RuntimeError: the address is taken.
     """
     server = aio.server(
-        interceptors=[ReportedCalls(reports)],
         options=(
             ("grpc.so_reuseport", int(shared)),
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", max_message_bytes),
         ),
     )
-    _register(server, pipeline)
+    _register(server, pipeline, ReportedCalls(reports))
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     names = (_REWARDS, _WORLD_MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -315,7 +314,7 @@ async def _refused(fault: ServiceError) -> None:
     raise fault
 
 
-def _register(server: aio.Server, pipeline: Pipeline) -> None:
+def _register(server: aio.Server, pipeline: Pipeline, told: ReportedCalls) -> None:
     rewards, models = Rewards(pipeline), WorldModels(pipeline)
 
     def unary(route: str, call: Callable[..., Awaitable[Any]], request: Any) -> Any:
@@ -336,15 +335,15 @@ def _register(server: aio.Server, pipeline: Pipeline) -> None:
         response_serializer=pb.ScoreResponse.SerializeToString,
     )
     tables = {
-        _REWARDS: {
-            "Score": unary("Score", rewards.score, pb.ScoreRequest),
-            "ScoreStream": stream,
-        },
+        _REWARDS: {"Score": unary("Score", rewards.score, pb.ScoreRequest), "ScoreStream": stream},
         _WORLD_MODELS: {
             "Predict": unary("Predict", models.predict, wm.PredictRequest),
             "ListModels": unary("ListModels", models.list_models, wm.ListModelsRequest),
         },
     }
     server.add_generic_rpc_handlers(
-        tuple(grpc.method_handlers_generic_handler(name, table) for name, table in tables.items())
+        tuple(
+            grpc.method_handlers_generic_handler(name, told.table(name, table))
+            for name, table in tables.items()
+        )
     )
