@@ -10,7 +10,7 @@ from typing import Any
 
 import toy
 
-HERE = Path(__file__).parent / "peers"
+HERE = Path(__file__).resolve().parent / "peers"
 
 
 def _columns(subjects: list[str], objects: list[str]) -> Any:

@@ -126,6 +126,15 @@ class Subject:
         """What became of many at once."""
         return Counter(await asyncio.gather(*(self.send(request) for request in requests)))
 
+    async def all_workers(self) -> None:
+        """Wait until as many processes compute as this server was told to start."""
+        wanted = int(self.server.peer.options[-1]) if self.server.peer.options else 1
+        before, until = len(self.ledger.entries()), time.monotonic() + 30
+        while len({pid for _, pid in self.ledger.entries()[before:]}) < wanted:
+            if time.monotonic() > until:
+                raise Unavailable(f"{self.server.peer.name}: fewer than {wanted} workers compute")
+            await self.send_all(self.fresh(8))
+
     def _verdict(self, reply: bytes) -> str:
         head, _, body = reply.partition(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1."):
@@ -175,15 +184,15 @@ async def identical(subject: Subject) -> str:
 
 
 async def gone(subject: Subject) -> str:
-    """Clients that hang up while the model is busy with someone else's question."""
+    """Clients that hang up while the model is busy with someone else's question for a second."""
     before = subject.ledger.rows()
     *leaving, first = [await subject.connect() for _ in range(256)]
-    *requests, asked = subject.fresh(256)
-    first[1].write(asked)
-    await first[1].drain()
+    requests = subject.fresh(255)
+    first[1].write(subject.request(["SLOW"], ["TOY1"]))
+    await asyncio.sleep(0.2)
     for (_, writer), request in zip(leaving, requests, strict=True):
         writer.write(request)
-    await asyncio.sleep(DELAY_MS / 5000)
+    await asyncio.sleep(0.4)
     for _, writer in leaving:
         writer.transport.abort()
     rows = await subject.ledger.quiet() - before
@@ -200,6 +209,7 @@ async def crowd(subject: Subject) -> str:
 
 async def killed(subject: Subject) -> str:
     """SIGKILL for the process that computed last."""
+    await subject.all_workers()
     pid = subject.ledger.entries()[-1][1]
     waiting = asyncio.create_task(subject.send_all(subject.fresh(64)))
     await asyncio.sleep(DELAY_MS / 2000)

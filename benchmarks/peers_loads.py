@@ -15,7 +15,7 @@ from typing import Final
 
 import servers
 import toy
-from peers_started import Started, pairs
+from peers_started import Started, cpu_seconds, pairs
 
 Found = dict[str, float]
 DISTINCT: Final = 100
@@ -45,6 +45,11 @@ LOADS: Final = (
 )
 
 
+def loads_of(model: str) -> tuple[Load, ...]:
+    """All for the factorised network; for the naive one those that its arithmetic decides."""
+    return LOADS[2:] if model == "naive" else LOADS
+
+
 def bodies(started: Started, rows: int) -> list[bytes]:
     """The same pairs for every server, in its own words."""
     draw = random.Random(rows)
@@ -52,16 +57,25 @@ def bodies(started: Started, rows: int) -> list[bytes]:
 
 
 def measure(started: Started, load: Load, seconds: int, work: Path) -> Found:
-    """One load: requests/s that were answered well, p50 and p99 in ms, and how many failed."""
+    """One load.
+
+    Returns:
+        ``rps``: requests/s answered well; ``p50`` and ``p99`` in ms; ``failed``: how many were not;
+        ``cpu_us``: CPU time of all the server's processes for one request, in µs.
+    """
     folder = work / started.peer.name
     folder.mkdir(exist_ok=True)
     sent = bodies(started, load.rows)
+    busy = cpu_seconds(started.child.pid)
     if started.peer.grpc:
-        path = started.peer.path
-        return servers.h2load_timed(started.port, path, sent[0], load.connections, seconds, folder)
-    return servers.wrk_many(
-        started.url, sent, load.connections, seconds, folder, core=None, strict=False
-    )
+        path, connections = started.peer.path, load.connections
+        found = servers.h2load_timed(started.port, path, sent[0], connections, seconds, folder)
+    else:
+        found = servers.wrk_many(
+            started.url, sent, load.connections, seconds, folder, core=None, strict=False
+        )
+    busy = cpu_seconds(started.child.pid) - busy
+    return found | {"cpu_us": 1e6 * busy / max(1.0, found["rps"] * seconds)}
 
 
 def warm(started: Sequence[Started], work: Path) -> None:
@@ -74,15 +88,16 @@ def warm(started: Sequence[Started], work: Path) -> None:
 def beside(
     ours: Started,
     peer: Started,
+    loads: Sequence[Load],
     seconds: int,
     repeats: int,
     work: Path,
     step: Callable[[str], None],
 ) -> dict[str, dict[str, list[Found]]]:
-    """Every load, this server and the peer by turns: load → whose → one figure a repeat."""
+    """The loads, this server and the peer by turns: load → whose → one figure a repeat."""
     warm((ours, peer), work)
     found: dict[str, dict[str, list[Found]]] = {}
-    for load in LOADS:
+    for load in loads:
         both: dict[str, list[Found]] = {"ours": [], "peer": []}
         for _ in range(repeats):
             for whose, server in (("ours", ours), ("peer", peer)):

@@ -31,7 +31,7 @@ import servers
 import toy
 from peers_contestants import HERE, Peer
 
-BUILD = Path(__file__).parents[1] / "build" / "peers"
+BUILD = Path(__file__).resolve().parents[1] / "build" / "peers"
 EMBEDDING = 1280
 Pair = tuple[list[str], list[str]]
 
@@ -129,7 +129,7 @@ def started(
         command += ["--grpc-port", str(rpc), *peer.options]
         command += ["--config", str(config)] if config else ["--model", str(arrays / "ours")]
         surroundings |= {"SOFT_VERIFIER_STARTER__ENABLED": "false"}
-        surroundings["PYTHONPATH"] = os.environ.get("PYTHONPATH", "")
+        surroundings.setdefault("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
     else:
         surroundings["PATH"] = f"{python.parent}{os.pathsep}{surroundings['PATH']}"
         command = [str(python), str(HERE / peer.program), str(port)]
@@ -205,7 +205,8 @@ def _ask_grpc(peer: Peer, port: int, subjects: list[str], objects: list[str]) ->
     from softverifier._pb import worldmodels_pb2 as pb
 
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        call = channel.unary_unary(peer.path, response_deserializer=pb.PredictResponse.FromString)
+        reader = pb.PredictResponse.FromString
+        call: Any = channel.unary_unary(peer.path, response_deserializer=reader)
         try:
             return list(call(peer.payload(subjects, objects), timeout=20).p)
         except grpc.RpcError as error:
@@ -229,31 +230,56 @@ def _last_words(log: Path) -> str:
 
 def end(child: subprocess.Popen[bytes]) -> None:
     """SIGTERM, and SIGKILL for whatever of its family is left 15 seconds later."""
-    family = [child.pid, *descendants(child.pid)]
+    family = {*descendants(child.pid)}
     if child.poll() is None:
         child.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(15)
-    for pid in {*family, *descendants(child.pid)}:
-        if pid != child.pid or child.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    if child.poll() is None:
+        child.kill()
+    # Orphans too: some servers leave theirs behind, serving.
+    for pid in (family | {*session(child.pid)}) - {child.pid}:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     child.wait()
+
+
+def session(leader: int) -> list[int]:
+    """Processes of the session that a child was started with."""
+    return [pid for pid, (_, of) in _processes().items() if of == leader]
 
 
 def descendants(pid: int) -> list[int]:
     """Processes that it started, and theirs."""
-    parents: dict[int, list[int]] = {}
+    children: dict[int, list[int]] = {}
+    for each, (parent, _) in _processes().items():
+        children.setdefault(parent, []).append(each)
+    found, todo = [], [pid]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def _processes() -> dict[int, tuple[int, int]]:
+    """Of every process its parent and its session."""
+    found = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             fields = entry.read_text().rsplit(")", 1)[1].split()
-            parents.setdefault(int(fields[1]), []).append(int(entry.parent.name))
-    found, todo = [], [pid]
-    while todo:
-        children = parents.get(todo.pop(), [])
-        found += children
-        todo += children
+            found[int(entry.parent.name)] = (int(fields[1]), int(fields[3]))
     return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process and all its descendants have taken."""
+    ticks = 0
+    for each in (pid, *descendants(pid)):
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def pairs(draw: random.Random, rows: int) -> Pair:

@@ -31,7 +31,7 @@ from service.requests import Priority
 from service.settings import Batching
 from service.waiting import Flight, Trip, Waiting
 from worldmodels import devices
-from worldmodels.core import Queries, Verdicts, WorldModel
+from worldmodels.core import Queries, Status, Verdicts, WorldModel
 
 log = structlog.get_logger(__name__)
 
@@ -264,7 +264,8 @@ class Hosted:
         )
         elapsed = time.monotonic() - start
         self._metrics.model_call(self.name, len(batch), elapsed)
-        self._pace.learn(len(batch), elapsed)
+        if (verdicts.status != Status.MODEL_ERROR).any():  # how long it fails says nothing
+            self._pace.learn(len(batch), elapsed)
         if self._metrics.listener is not None:
             trip = Trip(start, elapsed, len(batch))
             for flight in batch:

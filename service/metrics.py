@@ -93,7 +93,7 @@ class Metrics:
         self._pairs = Series(
             "counter",
             "group_pairs",
-            "Completions compared with the one before in their group, of one group in sixteen",
+            "Completions compared with the one before in their group, of one group in 32",
             ("profile", "run"),
         )
         self._repeats = Series(

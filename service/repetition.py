@@ -2,7 +2,7 @@
 
 Each completion is compared with the one before it in its group, whichever request brought it: two
 are alike if four fifths of their sentences are the same. A group is what the item says
-(``group``), else its prompt; items with neither are not compared. One group in sixteen is looked
+(``group``), else its prompt; items with neither are not compared. One group in 32 is looked
 at, chosen by its name, so that every process looks at the same ones. Limits: of a completion the
 first 16,384 characters; a text without full stops repeats only what equals it; of messages the last
 one's text; the latest 1,024 groups are remembered, so completions of one group that arrive far
@@ -21,7 +21,7 @@ from service.rewards.core import Item
 
 MOST_CHARS: Final = 16_384
 MOST_GROUPS: Final = 1024
-ONE_IN: Final = 16
+ONE_IN: Final = 32
 
 Sentences = frozenset[int]
 

@@ -33,24 +33,19 @@ class _Tally:
     def __init__(self, metrics: Metrics, profile: Profile, run: str):
         self._metrics = metrics
         self._names = (profile.name, run)
-        self._answers: dict[str, Numbers] = {}
+        self.answers: dict[str | None, Numbers] = {}
         self.valid = metrics.component_counters(*self._names, "valid", "form")
-        self.parts = [
+        parts = [
             metrics.component_counters(
                 *self._names, part.judge.name, "form" if part.judge.textual else "truth"
             )
             for part in profile.composition.parts
         ]
+        self.parts = [count for count, _ in parts], [total for _, total in parts]
 
-    def answer(self, answer: str) -> None:
-        try:
-            self._answers[answer][0] += 1.0
-        except KeyError:
-            self._counter(answer)[0] += 1.0
-
-    def _counter(self, answer: str) -> Numbers:
-        if len(self._answers) < MOST_ANSWERS and _LABEL.fullmatch(answer):
-            made = self._answers[answer] = self._metrics.answer_counter(*self._names, answer)
+    def counter(self, answer: str) -> Numbers:
+        if len(self.answers) < MOST_ANSWERS and _LABEL.fullmatch(answer):
+            made = self.answers[answer] = self._metrics.answer_counter(*self._names, answer)
             return made
         bucket = crc32(answer.encode(errors="replace")) % BUCKETS
         return self._metrics.answer_counter(*self._names, f"#{bucket}")
@@ -78,19 +73,26 @@ class Trends:
         """Count what was given for items, one result for each."""
         label = self._metrics.run_label(run)
         tally = self._tally(profile, label)
-        scored = [result for result in results if result.reward is not None]
-        valid = 0
-        for result in scored:
+        answers, parts = tally.answers, tally.parts
+        scored = valid = 0
+        for result in results:  # one plain loop: most requests bring one item
+            if result.reward is None:
+                continue
+            scored += 1
             if result.status == "ok":
                 valid += 1
-                if result.answer is not None:
-                    tally.answer(result.answer)
-        tally.valid[0][0] += len(scored)
+                answer = result.answer
+                if answer in answers:
+                    answers[answer][0] += 1.0
+                elif answer is not None:
+                    tally.counter(answer)[0] += 1.0
+            for component, count, total in zip(result.components, *parts, strict=True):
+                score = component.score
+                if score is not None:
+                    count[0] += 1.0
+                    total[0] += score
+        tally.valid[0][0] += scored
         tally.valid[1][0] += valid
-        for i, (count, total) in enumerate(tally.parts):
-            scores = [s for one in scored if (s := one.components[i].score) is not None]
-            count[0] += len(scores)
-            total[0] += sum(scores)
         pairs, repeats = self._repetition.count(profile.name, label, items)
         if pairs:
             self._metrics.repeats(profile.name, label, pairs, repeats)

@@ -97,6 +97,11 @@ def unavailable(handler: Handler) -> bool:
     return True
 
 
+def outage(handler: Handler) -> bool:
+    """503 for whatever is said in an OUTAGE."""
+    return b"OUTAGE" in handler.body and unavailable(handler)
+
+
 def bad_gateway(handler: Handler) -> bool:
     handler.say(502, b"<html>Bad Gateway</html>")
     return True

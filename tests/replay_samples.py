@@ -7,8 +7,6 @@ so that a 0, or a number where none is known, betrays itself.
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -62,8 +60,7 @@ def dying(server: ServerProcess, kills: int, every_s: float) -> Iterator[None]:
         for _ in range(kills):
             if ended.wait(every_s):
                 return
-            os.kill(server.pid, signal.SIGKILL)
-            server.wait()
+            server.kill()
             server.start()
 
     killer = threading.Thread(target=kill)

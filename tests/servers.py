@@ -169,6 +169,18 @@ class ServerProcess:
             self.process.stdout.close()
         return code
 
+    def kill(self) -> None:
+        """As a crash would; ``start`` starts it again."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+
+    def turns_away(self) -> None:
+        """Until a client has come back to the dead server's port and was turned away."""
+        with socket.create_server(("127.0.0.1", self.http_port)) as nobody:
+            nobody.settimeout(30)
+            caller, _ = nobody.accept()
+            caller.close()
+
     def stop(self) -> None:
         """End it, whatever state it is in, its workers too."""
         if self.process is None:

@@ -4,8 +4,8 @@ Two forms of one network: ``naive`` concatenates two rows of 1,280 numbers and m
 the first layer, ``factorised`` adds two rows of 64 that were multiplied before. Run in the peers'
 own environments, so it needs numpy alone and nothing of this project. The arrays are read from the
 folder that ``PEERS_TOY`` names; ``PEERS_MODEL`` chooses the form. For the table of behaviours a
-batch takes ``PEERS_DELAY_MS`` longer, a subject ``POISON`` makes it raise, and its rows and process
-go to the file ``PEERS_COUNT``.
+batch takes ``PEERS_DELAY_MS`` longer, one with a subject ``SLOW`` a second, a subject ``POISON``
+makes it raise, and its rows and process go to the file ``PEERS_COUNT``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 POISON = "POISON"
+SLOW = "SLOW"
 Columns = tuple[Sequence[str], Sequence[str]]
 
 
@@ -33,6 +34,7 @@ class Pairs:
         self._left, self._right = (np.load(folder / f"{name}.npy", "r") for name in names)
         self._w = np.load(folder / "w.npy")
         self._rows = {f"TOY{i}": i for i in range(len(self._left))}
+        self._rows[SLOW] = 0
 
     def __call__(self, subjects: Sequence[str], objects: Sequence[str]) -> list[float]:
         """Probabilities in the order of the rows.
@@ -46,6 +48,8 @@ class Pairs:
                 file.write(f"{len(subjects)} {os.getpid()}\n")
         if self._delay_s:
             time.sleep(self._delay_s)
+        if SLOW in subjects:
+            time.sleep(1.0)
         if POISON in subjects:
             raise ValueError(POISON)
         a = [self._rows[name] for name in subjects]

@@ -28,7 +28,13 @@ class Served:
 
 
 if __name__ == "__main__":
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="error", log_to_driver=False)
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        logging_level="error",
+        log_to_driver=False,
+    )
     serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
     serve.run(Served.bind(), route_prefix="/predict")
     signal.sigwait([signal.SIGTERM, signal.SIGINT])

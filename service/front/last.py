@@ -10,18 +10,20 @@ reset all the same.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
+
+HANDSHAKE_S: Final = 2.0
+"""What the last ones get to agree on TLS."""
 
 
 async def last_in(
     sockets: Sequence[socket.socket],
     servers: Sequence[Any],
     made: Callable[[], asyncio.Protocol],
-    tls: ssl.SSLContext | None = None,
+    tls: ssl.SSLContext | None,
 ) -> None:
     """Close listening sockets, with everybody let in who has connected.
 
@@ -29,7 +31,7 @@ async def last_in(
         sockets: the listening sockets.
         servers: the loop's servers on them, which end.
         made: makes the protocol of a connection.
-        tls: what connections speak; None: plain text. Who cannot agree on it is let go.
+        tls: for connections that are encrypted.
     """
     kept = [sock.dup() for sock in sockets]
     for server in servers:
@@ -44,10 +46,20 @@ async def last_in(
         with sock:
             while (connection := _next(sock)) is not None:
                 arrived.append(connection)
-    loop = asyncio.get_running_loop()
-    for connection in arrived:
-        with contextlib.suppress(*(() if tls is None else (OSError,))):
-            await loop.connect_accepted_socket(made, connection, ssl=tls)
+    arriving = [asyncio.ensure_future(_received(made, one, tls)) for one in arrived]
+    if arriving:
+        _, late = await asyncio.wait(arriving, timeout=HANDSHAKE_S)
+        for one in late:
+            one.cancel()
+
+
+async def _received(
+    made: Callable[[], asyncio.Protocol], connection: socket.socket, tls: ssl.SSLContext | None
+) -> None:
+    try:
+        await asyncio.get_running_loop().connect_accepted_socket(made, connection, ssl=tls)
+    except OSError:  # gone again, or no TLS (ssl.SSLError is one)
+        connection.close()
 
 
 def _next(sock: socket.socket) -> socket.socket | None:

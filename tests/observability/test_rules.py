@@ -154,7 +154,7 @@ CASES = {
     "GPU half full": Case("SoftVerifierGpuMemory", False, gpu(50)),
     "canary red": Case("SoftVerifierCanaryDrift", True, one("softverifier_canaries_red", "1x60")),
     "canary well": Case("SoftVerifierCanaryDrift", False, one("softverifier_canaries_red", "0x60")),
-    "abstains": Case("SoftVerifierAbstains", True, items(80, "abstain", "UNKNOWN_ENTITY")),
+    "abstains": Case("SoftVerifierAbstains", True, items(80, "abstain", "UNKNOWN_GENE")),
     "abstains at times": Case("SoftVerifierAbstains", False, items(20, "abstain", "NO_TRUTH")),
     "mean rises": Case("SoftVerifierRewardMeanDrift", True, means(0.4, 0.9), "119m"),
     "mean falls": Case("SoftVerifierRewardMeanDrift", True, means(0.7, 0.2), "119m"),

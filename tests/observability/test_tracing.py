@@ -254,6 +254,6 @@ def test_without_opentelemetry_it_says_what_to_install(monkeypatch: pytest.Monke
 
 
 def test_off_it_does_not_import_the_exporter() -> None:
-    code = "import service.serving, sys; print([m for m in sys.modules if 'opentelemetry.exporter' in m])"
+    code = "import service.serving, sys; print('opentelemetry.exporter' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "False"

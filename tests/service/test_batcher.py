@@ -404,3 +404,25 @@ def test_a_busy_model_with_an_empty_queue_says_no_to_what_would_be_late() -> Non
         await first
 
     hosting(story, delay_ms="400")
+
+
+def test_a_model_that_fails_at_once_is_not_taken_to_be_quick() -> None:
+    async def story(hosted: Hosted, model: Recording) -> None:
+        hosted.warm()
+        honest = model.predict
+
+        def fails(queries: Queries) -> Verdicts:
+            raise ModelFault("the other server is away")
+
+        model.predict = fails  # type: ignore[method-assign]
+        for i in range(20):
+            await hosted.ask(keys(f"F{i}"), queries(f"F{i}"), soon())
+        model.predict = honest  # type: ignore[method-assign]
+        model.started.clear()
+        first = asyncio.create_task(hosted.ask(keys("first"), queries("first"), soon()))
+        await until(model.started)
+        with pytest.raises(Overloaded, match="after the request's deadline"):
+            hosted.admit(keys("late"), soon(0.2))
+        await first
+
+    hosting(story, delay_ms="300")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -95,20 +93,6 @@ class Run:
         return found
 
 
-def killed(server: ServerProcess) -> None:
-    assert server.process is not None
-    server.process.send_signal(signal.SIGKILL)
-    server.wait()
-
-
-def asked_in_vain(server: ServerProcess) -> None:
-    """Until the trainer has come to the dead server's port and was turned away."""
-    with socket.create_server(("127.0.0.1", server.http_port)) as nobody:
-        nobody.settimeout(30)
-        caller, _ = nobody.accept()
-        caller.close()
-
-
 @pytest.fixture
 def start(tmp_path: Path, server: ServerProcess) -> Iterator[Callable[..., Run]]:
     made: list[Run] = []
@@ -147,9 +131,9 @@ def test_grpo_learns_through_the_plugin_and_a_killed_server(
 ) -> None:
     run = start(40, [3])
     run.at(3)
-    killed(server)
+    server.kill()
     run.go_on(3)
-    asked_in_vain(server)
+    server.turns_away()
     server.start()
     printed = run.end()
     assert run.process.returncode == 0, printed[-6000:]
@@ -172,7 +156,7 @@ def test_an_outage_beyond_the_deadline_gives_the_configured_number(
     told = {"SOFT_VERIFIER_DEADLINE": "4", "SOFT_VERIFIER_NEUTRAL": "0.4375"}
     run = start(5, [2, 3], **told)
     run.at(2)
-    killed(server)
+    server.kill()
     run.go_on(2)
     run.at(3)
     server.start()
@@ -191,7 +175,7 @@ def test_where_no_number_is_known_the_run_ends_and_learns_no_zero(
 ) -> None:
     run = start(5, [2], SOFT_VERIFIER_DEADLINE="4")
     run.at(2)
-    killed(server)
+    server.kill()
     run.go_on(2)
     printed = run.end()
     assert run.process.returncode != 0

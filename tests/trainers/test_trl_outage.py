@@ -76,11 +76,6 @@ def goes_on(waiting: socket.socket) -> None:
         waiting.sendall(b".")
 
 
-def killed(server: ServerProcess) -> None:
-    os.kill(server.pid, signal.SIGKILL)
-    server.wait()
-
-
 def asked(server: ServerProcess) -> bool:
     """Whether bytes wait in a socket of the stopped server."""
     for row in Path("/proc/net/tcp").read_text().splitlines()[1:]:
@@ -89,14 +84,6 @@ def asked(server: ServerProcess) -> bool:
         if port == server.http_port and unread:
             return True
     return False
-
-
-def asked_in_vain(server: ServerProcess) -> None:
-    """Until a client has come back to the dead server's port and was turned away."""
-    with socket.create_server(("127.0.0.1", server.http_port)) as nobody:
-        nobody.settimeout(30)
-        caller, _ = nobody.accept()
-        caller.close()
 
 
 def short_outage(trainer: Trainer, server: ServerProcess) -> None:
@@ -109,8 +96,8 @@ def short_outage(trainer: Trainer, server: ServerProcess) -> None:
         os.kill(server.pid, signal.SIGSTOP)
         goes_on(waiting)
         wait_until(lambda: asked(server), 30, "no request came")
-        killed(server)
-        asked_in_vain(server)
+        server.kill()
+        server.turns_away()
         server.start()
 
 
@@ -119,7 +106,7 @@ def long_outage(trainer: Trainer, server: ServerProcess) -> None:
     for step in range(STEPS):
         waiting = trainer.at_step(step)
         if step == DEAD[0]:
-            killed(server)
+            server.kill()
         if step == DEAD[-1] + 1:
             server.start()
         goes_on(waiting)

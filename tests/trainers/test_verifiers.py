@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import trainer_packages
-from fault_proxy import FaultProxy, Handler, unavailable
+from fault_proxy import FaultProxy, outage
 from running import RunningService, write_config
 from servers import free_port
 
@@ -53,11 +53,6 @@ x-softverifier-profile = "soft"
 CALM = ["yes CALR", "no CALR", "reasoned CALR", "silent CALR", "yes NOSUCH"]
 
 
-def lost(handler: Handler) -> bool:
-    """503 for whatever is said during the outage."""
-    return b"OUTAGE" in handler.body and unavailable(handler)
-
-
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     running = RunningService(write_config(tmp_path_factory.mktemp("verifiers"))).start()
@@ -68,7 +63,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
 @pytest.fixture(scope="module")
 def proxy(service: RunningService) -> Iterator[FaultProxy]:
     made = FaultProxy(service.http)
-    made.fault = lost
+    made.fault = outage
     made.start()
     yield made
     made.stop()

@@ -11,18 +11,13 @@ import httpx
 import pytest
 
 import trainer_packages
-from fault_proxy import FaultProxy, Handler, unavailable
+from fault_proxy import FaultProxy, outage
 from running import RunningService, write_config
 from servers import free_port
 
 HERE = Path(__file__).parent
 FLOOR = 0.0
 Told = dict[str, Any]
-
-
-def lost(handler: Handler) -> bool:
-    """503 for whatever is said during the outage."""
-    return b"OUTAGE" in handler.body and unavailable(handler)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +58,7 @@ def told(
     folder = tmp_path_factory.mktemp("told")
     written = folder / "told.json"
     proxy = FaultProxy(service.http)
-    proxy.fault = lost
+    proxy.fault = outage
     proxy.start()
     surroundings = {
         "NO_KEY": "none",

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import trainer_packages
-from fault_proxy import FaultProxy, Handler, unavailable
+from fault_proxy import FaultProxy, outage
 from running import RunningService, write_config
 
 HERE = Path(__file__).parent
@@ -21,11 +21,6 @@ KEYS = ["score", "sv_valid", "sv_weight", "sv_perturbation_de"]
 CALM = [f"loop {name}" for name in ("naive", "dapo", "gdpo", "rate_limited", "naive, in threads")]
 OLDER = [f"older {name}" for name in ("naive", "dapo", "batch", "prime")]
 Told = dict[str, Any]
-
-
-def lost(handler: Handler) -> bool:
-    """503 for whatever is said during the outage."""
-    return b"OUTAGE" in handler.body and unavailable(handler)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +61,7 @@ def told(
     del numbers  # asked while the server lives
     written = tmp_path_factory.mktemp("told") / "told.json"
     proxy = FaultProxy(service.http)
-    proxy.fault = lost
+    proxy.fault = outage
     proxy.start()
     surroundings = {
         "SOFT_VERIFIER_URL": proxy.url,
