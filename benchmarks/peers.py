@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -32,7 +33,7 @@ from peers_started import BUILD, Unavailable, build, started, write_toy
 
 MODELS = ("factorised", "naive")
 EXAMPLES = """examples:
-  python benchmarks/peers.py
+  python benchmarks/peers.py                          # all: some 20 minutes, once installed
   python benchmarks/peers.py --peers fastapi mosec --seconds 1 --repeats 1 --out /tmp/table.md
   python benchmarks/peers.py --run release --fresh
   python benchmarks/peers.py --parts speed --models factorised
@@ -91,21 +92,22 @@ def speed(peer: Peer, model: str, chosen: argparse.Namespace, run: Run, arrays: 
             started(peer, build(peer, run.step), arrays, model, folder) as other,
         ):
             loads = peers_loads.beside(
-                mine, other, chosen.seconds, chosen.repeats, folder, run.step
+                mine,
+                other,
+                peers_loads.loads_of(model),
+                chosen.seconds,
+                chosen.repeats,
+                folder,
+                run.step,
             )
         return {"loads": loads, "start_s": other.seconds}
 
-    run.do(f"{peer.name}-{model}", steps_of_speed(chosen), work)
+    run.do(f"{peer.name}-{model}", steps("speed", model, chosen), work)
 
 
 def own(chosen: argparse.Namespace, run: Run, arrays: Path) -> None:
     """This server alone."""
     run.do("own", peers_own.STEPS, lambda: peers_own.measure(chosen.seconds, run, arrays))
-
-
-def steps_of_speed(chosen: argparse.Namespace) -> int:
-    """Measurements of one peer with one model."""
-    return 2 * len(peers_loads.LOADS) * int(chosen.repeats)
 
 
 def plan(chosen: argparse.Namespace) -> list[tuple[str, Peer, str]]:
@@ -123,10 +125,10 @@ def plan(chosen: argparse.Namespace) -> list[tuple[str, Peer, str]]:
     return todo
 
 
-def steps(part: str, chosen: argparse.Namespace) -> int:
+def steps(part: str, model: str, chosen: argparse.Namespace) -> int:
     """Of one part, for the progress bar."""
     return {
-        "speed": steps_of_speed(chosen),
+        "speed": 2 * len(peers_loads.loads_of(model)) * int(chosen.repeats),
         "own": peers_own.STEPS,
         "faults": len(peers_faults.BEHAVIOURS),
     }[part]
@@ -138,7 +140,9 @@ def measure(chosen: argparse.Namespace, folder: Path) -> None:
     arrays = write_toy(BUILD / "toy")
     columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
-        bar = progress.add_task("start", total=sum(steps(part, chosen) for part, *_ in todo))
+        bar = progress.add_task(
+            "start", total=sum(steps(part, model, chosen) for part, _, model in todo)
+        )
         run = Run(folder, lambda what: progress.update(bar, description=what, advance=1))
         done = 0
         for part, peer, model in todo:
@@ -148,7 +152,7 @@ def measure(chosen: argparse.Namespace, folder: Path) -> None:
                 own(chosen, run, arrays)
             else:
                 peers_faults.measure(peer, run, arrays)
-            done += steps(part, chosen)
+            done += steps(part, model, chosen)
             progress.update(bar, completed=done)
 
 
@@ -172,7 +176,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=("speed", "own", "faults"),
                         default=["speed", "own", "faults"],
                         help="beside peers; this server's own figures; behaviour; all")  # fmt: skip
-    parser.add_argument("--seconds", type=_positive, default=2, help="of each measurement (2)")
+    parser.add_argument("--seconds", type=_positive, default=1, help="of each measurement (1)")
     parser.add_argument("--repeats", type=_positive, default=3, help="of each (3)")
     parser.add_argument("--run", help="name of the run to begin or go on with")
     parser.add_argument("--fresh", action="store_true", help="forget what that run has measured")
@@ -199,6 +203,7 @@ def main() -> None:
     if chosen.fresh and folder.is_dir():
         for file in folder.glob("*.json"):
             file.unlink()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are ended all the same
     try:
         measure(chosen, folder)
     except KeyboardInterrupt:

@@ -45,6 +45,11 @@ LOADS: Final = (
 )
 
 
+def loads_of(model: str) -> tuple[Load, ...]:
+    """All for the factorised network; for the naive one those that its arithmetic decides."""
+    return LOADS[2:] if model == "naive" else LOADS
+
+
 def bodies(started: Started, rows: int) -> list[bytes]:
     """The same pairs for every server, in its own words."""
     draw = random.Random(rows)
@@ -83,15 +88,16 @@ def warm(started: Sequence[Started], work: Path) -> None:
 def beside(
     ours: Started,
     peer: Started,
+    loads: Sequence[Load],
     seconds: int,
     repeats: int,
     work: Path,
     step: Callable[[str], None],
 ) -> dict[str, dict[str, list[Found]]]:
-    """Every load, this server and the peer by turns: load → whose → one figure a repeat."""
+    """The loads, this server and the peer by turns: load → whose → one figure a repeat."""
     warm((ours, peer), work)
     found: dict[str, dict[str, list[Found]]] = {}
-    for load in LOADS:
+    for load in loads:
         both: dict[str, list[Found]] = {"ours": [], "peer": []}
         for _ in range(repeats):
             for whose, server in (("ours", ours), ("peer", peer)):

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from peers_contestants import OURS, PEERS, TWO, Peer
 from peers_faults import BEHAVIOURS
-from peers_loads import LOADS, Load
+from peers_loads import Load, loads_of
 
 Found = Mapping[str, Any]
 MANY: Final = "256 conn"
@@ -48,11 +48,18 @@ class Results:
 
     def ratio(self, name: str, load: str, what: str = "rps") -> float:
         """This server to the peer: median of the ratios of measurements side by side."""
+        return self._ratio(name, load, what, "ours", "peer")
+
+    def less(self, name: str, load: str, what: str) -> float:
+        """The peer to this server: how many times less of something this server takes."""
+        return self._ratio(name, load, what, "peer", "ours")
+
+    def _ratio(self, name: str, load: str, what: str, over: str, under: str) -> float:
         loads = (self.part(name) or {}).get("loads", {}).get(load)
         if not loads:
             return math.nan
-        both = zip(loads["ours"], loads["peer"], strict=True)
-        return statistics.median(o[what] / p[what] if p[what] else math.inf for o, p in both)
+        both = zip(loads[over], loads[under], strict=True)
+        return statistics.median(o[what] / u[what] if u[what] else math.inf for o, u in both)
 
 
 def write(folder: Path, chosen: argparse.Namespace) -> str:
@@ -106,10 +113,12 @@ def _absolute(results: Results, peers: Sequence[Peer], model: str) -> str:
             if loads is None or (own and (peer is not _reference(results, shown, model, peer))):
                 continue
             label = ("this server, gRPC" if peer.grpc else "this server") if own else _label(peer)
-            rows.append([label, *(_cell(loads[load.name][whose], load) for load in LOADS)])
+            rows.append(
+                [label, *(_cell(loads[load.name][whose], load) for load in loads_of(model))]
+            )
     if not rows:
         return ""
-    heads = [f"{load.name}, {'requests' if load.single else 'pairs'}/s" for load in LOADS]
+    heads = [f"{load.name}, {'requests' if load.single else 'pairs'}/s" for load in loads_of(model)]
     return f"## {model.capitalize()} model, (p50/p99 ms)\n\n" + _table(["server", *heads], rows)
 
 
@@ -140,15 +149,13 @@ def _ratios(results: Results, peers: Sequence[Peer], model: str) -> str:
     for peer in [*peers, *([TWO] if model == "factorised" else [])]:
         name = f"{peer.name}-{model}"
         if _loads(results, name) is not None:
-            cells = [f"{results.ratio(name, load.name):.2f}" for load in LOADS]
-            latency = [f"{1 / results.ratio(name, ONE, 'p50'):.2f}"]
-            latency += [
-                f"{1 / results.ratio(name, load, 'cpu_us'):.2f}" for load in (MANY, BATCHES[1])
-            ]
-            rows.append([_label(peer), *cells, *latency])
+            times = [results.ratio(name, load.name) for load in loads_of(model)]
+            times.append(results.less(name, ONE, "p50"))
+            times += [results.less(name, load, "cpu_us") for load in (MANY, BATCHES[1])]
+            rows.append([_label(peer), *("–" if math.isnan(x) else f"{x:.2f}" for x in times)])
     if not rows:
         return ""
-    head = ["times as many as", *(load.name for load in LOADS), *LATENCY]
+    head = ["times as many as", *(load.name for load in loads_of(model)), *LATENCY]
     return f"### Ratios, {model}: this server to each\n\n" + _table(head, rows)
 
 
@@ -200,7 +207,7 @@ def _beside(results: Results, peers: Sequence[Peer]) -> list[Line]:
         lines.append(_line("1 connection, p50, ms", 0.4, p50, most=True))
     for name in ("litserve", "mosec", "mlserver", "pytriton"):
         if name in names:
-            quicker = 1 / results.ratio(f"{name}-factorised", ONE, "p50")
+            quicker = results.less(f"{name}-factorised", ONE, "p50")
             lines.append(_line(f"1 connection, p50, times below {name}", 8, quicker))
     for model, aim in (("naive", 8), ("factorised", 1.3)):
         for peer in http:

@@ -205,7 +205,8 @@ def _ask_grpc(peer: Peer, port: int, subjects: list[str], objects: list[str]) ->
     from softverifier._pb import worldmodels_pb2 as pb
 
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        call = channel.unary_unary(peer.path, response_deserializer=pb.PredictResponse.FromString)
+        reader = pb.PredictResponse.FromString
+        call: Any = channel.unary_unary(peer.path, response_deserializer=reader)
         try:
             return list(call(peer.payload(subjects, objects), timeout=20).p)
         except grpc.RpcError as error:

@@ -323,10 +323,10 @@ async def serve(
     bounds = connections or Connections()  # type: ignore[call-arg]
     keepers = [Doorkeeper(gate)] if gate.bars else []
     server = aio.server(
-        interceptors=[ReportedCalls(reports), *keepers],
+        interceptors=keepers,
         options=options(max_message_bytes, bounds, shared=shared),
     )
-    _register(server, pipeline, gate)
+    _register(server, pipeline, gate, ReportedCalls(reports))
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     names = (_REWARDS, _WORLD_MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -361,7 +361,7 @@ async def _refused(fault: ServiceError) -> None:
     raise fault
 
 
-def _register(server: aio.Server, pipeline: Pipeline, gate: Gate) -> None:
+def _register(server: aio.Server, pipeline: Pipeline, gate: Gate, told: ReportedCalls) -> None:
     rewards, models = Rewards(pipeline, gate), WorldModels(pipeline, gate)
 
     def unary(route: str, call: Callable[..., Awaitable[Any]], request: Any) -> Any:
@@ -382,15 +382,15 @@ def _register(server: aio.Server, pipeline: Pipeline, gate: Gate) -> None:
         response_serializer=pb.ScoreResponse.SerializeToString,
     )
     tables = {
-        _REWARDS: {
-            "Score": unary("Score", rewards.score, pb.ScoreRequest),
-            "ScoreStream": stream,
-        },
+        _REWARDS: {"Score": unary("Score", rewards.score, pb.ScoreRequest), "ScoreStream": stream},
         _WORLD_MODELS: {
             "Predict": unary("Predict", models.predict, wm.PredictRequest),
             "ListModels": unary("ListModels", models.list_models, wm.ListModelsRequest),
         },
     }
     server.add_generic_rpc_handlers(
-        tuple(grpc.method_handlers_generic_handler(name, table) for name, table in tables.items())
+        tuple(
+            grpc.method_handlers_generic_handler(name, told.table(name, table))
+            for name, table in tables.items()
+        )
     )

@@ -5,7 +5,7 @@ Compressed messages are refused: gRPC would unpack them whole before it knows ho
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import grpc
@@ -74,10 +74,14 @@ def _refusing(handler: Any, error: ServiceError) -> Any:
     async def refuse(_: Any, context: aio.ServicerContext[Any, Any]) -> None:
         await context.abort(grpc.StatusCode[error.grpc], error.message)
 
+    async def refuse_all(_: Any, context: aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
+        await context.abort(grpc.StatusCode[error.grpc], error.message)
+        yield  # never reached; other interceptors iterate over what streams
+
     if handler.request_streaming and handler.response_streaming:
-        return grpc.stream_stream_rpc_method_handler(refuse)
+        return grpc.stream_stream_rpc_method_handler(refuse_all)
     if handler.request_streaming:
         return grpc.stream_unary_rpc_method_handler(refuse)
     if handler.response_streaming:
-        return grpc.unary_stream_rpc_method_handler(refuse)
+        return grpc.unary_stream_rpc_method_handler(refuse_all)
     return grpc.unary_unary_rpc_method_handler(refuse)

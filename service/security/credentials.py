@@ -5,7 +5,7 @@
     ?key=KEY                        for what is configured by a URL alone and drops the user in it
 
 The last is taken out of the query before anything else reads it. Limits: proxies between may log
-URLs; this server logs none.
+URLs; this server logs routes without their query.
 """
 
 from __future__ import annotations

@@ -97,8 +97,15 @@ class Counting(Hosted):
 class Asked:
     """One request, while it is open."""
 
-    def __init__(self, task: asyncio.Task[dict[Query, Verdict]], seconds: float, broken: bool):
+    def __init__(
+        self,
+        task: asyncio.Task[dict[Query, Verdict]],
+        subjects: list[str],
+        seconds: float,
+        broken: bool,
+    ):
         self.task = task
+        self.subjects = subjects
         self.seconds = seconds
         self.broken = broken
         """Whether the model has been broken at any time since."""
@@ -163,11 +170,20 @@ class Service(RuleBasedStateMachine):
         priority=st.sampled_from(Priority),
     )
     def ask(self, subjects: list[str], seconds: float, priority: Priority) -> None:
+        self._ask(subjects, seconds, priority)
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), priority=st.sampled_from(Priority))
+    def ask_the_same(self, data: st.DataObject, priority: Priority) -> None:
+        """Join what is in flight."""
+        self._ask(data.draw(st.sampled_from(self.open)).subjects, LONG_S, priority)
+
+    def _ask(self, subjects: list[str], seconds: float, priority: Priority) -> None:
         plans = [(Query("fake", RELATION, subject, "CALR", "k562"),) for subject in subjects]
         until = time.monotonic() + seconds
         work = self.inquiry.verdicts(plans, until, priority)
         broken = self.model.mood != "well"
-        self.open.append(Asked(self.loop.create_task(work), seconds, broken))
+        self.open.append(Asked(self.loop.create_task(work), subjects, seconds, broken))
         self._turn()
 
     @precondition(lambda self: self.open)
@@ -177,9 +193,11 @@ class Service(RuleBasedStateMachine):
         asked.cancelled = asked.task.cancel() or asked.cancelled
         self._turn()
 
-    @rule()
-    def hold(self) -> None:
+    @rule(subject=st.sampled_from(SUBJECTS))
+    def hold(self, subject: str) -> None:
+        """The model is busy: what is asked from now on waits."""
         self.model.gate.clear()
+        self._ask([subject], LONG_S, Priority.TRAIN)
 
     @rule(mood=st.sampled_from(["well", "raises", "short"]))
     def change(self, mood: str) -> None:

@@ -106,7 +106,7 @@ def provoke(server: ServerProcess, keys: dict[str, str]) -> None:
         sign = "&" if "?" in route else "?"
         post(f"{server.url}{route}{sign}key={keys['score']}", json=body, timeout=30)
         post(f"{server.url}{route}{sign}key={keys['score'][:-1]}", json=body, timeout=30)
-    get(f"{server.url}/{CANARY}?key={keys['score']}")
+    get(f"{server.url}/nowhere?{CANARY}=1&key={keys['score']}")
     post(f"{server.url}/v1/score", json=items(), headers={"authorization": CANARY})
     for sent in (
         b"POST /v1/score HTTP/9.9\r\n" + CANARY.encode(),
