@@ -1,7 +1,7 @@
 """BentoML: a batchable endpoint of up to 256 rows, one worker.
 
-It learns its own wait below ``max_latency_ms``: with 100 it refuses much of 256 connections on a busy
-machine, with the 60,000 that it comes with it waits 140 ms for one connection.
+It learns its own wait below ``max_latency_ms``: with 100 it refuses much of 256 connections on a
+busy machine, with the 60,000 that it comes with it waits 140 ms for one connection.
 """
 
 import os
