@@ -101,6 +101,7 @@ bench: install
 	$(BIN)/python benchmarks/workers.py
 	$(BIN)/python benchmarks/hostile.py
 	$(BIN)/python benchmarks/compat.py
+	$(BIN)/python benchmarks/watching.py
 
 $(PROTOC_VENV)/.installed:
 	$(PYTHON) -m venv $(PROTOC_VENV)

@@ -92,7 +92,7 @@ PEERS: Mapping[str, Peer] = {
         Peer("mosec", "Rust front", "/inference", program="with_mosec.py"),
         Peer(
             "bentoml",
-            "its own adaptive wait",
+            "its own wait, ≤ 1 s",
             body=_rows("pairs"),
             answer=list,
             program="with_bentoml.py",

@@ -38,7 +38,7 @@ class Bound:
 BOUNDS: Final = {
     "memory": Bound("MB", 8.0, 20.0),
     "children's memory": Bound("MB", 40.0, 40.0),
-    "file descriptors": Bound("", 6.0, 6.0),
+    "file descriptors": Bound("", 16.0, 6.0),  # as many clients come and go
     "threads": Bound("", 3.0, 3.0),
 }
 

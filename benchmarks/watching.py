@@ -17,13 +17,18 @@ from functools import partial
 from itertools import cycle
 
 import msgspec
+from grpc import aio
 
 from service import app
+from service.front import rpc
 from service.front.hot import HotRoutes
+from service.front.rpc_reported import ReportedCalls
+from service.pipeline import Pipeline
 from service.rewards.core import Item
 from service.settings import Model, Settings, Starter
 from service.telemetry.tracing import CURRENT, Spans, Tracing
 from service.trends import Trends
+from softverifier._pb import rewards_pb2 as pb
 
 ROUNDS = 41
 Bodies = Iterator[bytes]
@@ -113,8 +118,36 @@ def main() -> None:
             found, least = ratio(one, other, number)
             print(f"{items:4} items: {name:<32} {found:6.3f} × ({least:,.0f} µs without)")
             counted(body, counting)
-    asyncio.run(pipeline.workshop.stop())
+    metrics.listener = None
+    found, least = asyncio.run(over_grpc(pipeline, body_of(1, 0)))
+    print(f"   1 items: {'gRPC, told of in the log':<32} {found:6.3f} × ({least:,.0f} µs without)")
     tracing.stop()
+
+
+async def over_grpc(pipeline: Pipeline, body: bytes) -> tuple[float, float]:
+    """CPU time of a Score over loopback, the client's included, over the same with bare methods."""
+    table = ReportedCalls.table
+    servers, calls, spent = [], [], []
+    for told in (table, lambda _, __, handlers: dict(handlers)):
+        ReportedCalls.table = told  # type: ignore[method-assign,assignment]
+        server, port = await rpc.serve(pipeline, "127.0.0.1:0", 1 << 20, shared=False)
+        servers.append(server)
+        channel = aio.insecure_channel(f"127.0.0.1:{port}")
+        calls.append(channel.unary_unary("/softverifier.v1.Rewards/Score"))
+    ReportedCalls.table = table  # type: ignore[method-assign]
+    item = msgspec.json.decode(body)["items"][0]
+    task = {**item["task"], "perturbation": [item["task"]["perturbation"]]}
+    asked = pb.Item(completion=item["completion"], task=pb.Task(**task))
+    request = pb.ScoreRequest(profile="rbio-mlp", items=[asked]).SerializeToString()
+    for i in range(ROUNDS):
+        spent.append([0.0, 0.0])
+        for which in (0, 1) if i % 2 else (1, 0):
+            start = time.process_time()
+            for _ in range(50):
+                await calls[which](request)
+            spent[-1][which] = time.process_time() - start
+    await asyncio.gather(*(server.stop(0) for server in servers))
+    return statistics.median(a / b for a, b in spent), min(b for _, b in spent) / 50 * 1e6
 
 
 def _nowhere() -> object:

@@ -1,4 +1,8 @@
-"""BentoML: a batchable endpoint of up to 256 rows, one worker; it sets its own wait."""
+"""BentoML: a batchable endpoint of up to 256 rows, one worker.
+
+It learns its own wait below ``max_latency_ms``: with 100 it refuses much of 256 connections on a
+busy machine, with the 60,000 that it comes with it waits 140 ms for one connection.
+"""
 
 import os
 import sys
@@ -15,7 +19,7 @@ class Served:
     def __init__(self) -> None:
         self.pairs = Pairs()
 
-    @bentoml.api(batchable=True, max_batch_size=256)
+    @bentoml.api(batchable=True, max_batch_size=256, max_latency_ms=1000)
     def predict(self, pairs: list[tuple[str, str]]) -> list[float]:
         """Rows of one batch."""
         return self.pairs([a for a, _ in pairs], [b for _, b in pairs])

@@ -32,6 +32,10 @@ GROWS: dict[str, tuple[str, Callable[[int], float], bool]] = {
     "leaks threads": ("threads", lambda second: float(second // 60), True),
 }
 
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/smaps_rollup").exists(), reason="the soak reads Linux's /proc"
+)
+
 
 @pytest.mark.parametrize("case", GROWS.values(), ids=GROWS)
 def test_what_is_a_leak(case: tuple[str, Callable[[int], float], bool]) -> None:
@@ -54,6 +58,7 @@ def test_too_few_samples_are_no_verdict() -> None:
         soak_watch.trends(series)
 
 
+@needs_proc
 def test_a_server_that_is_gone_is_said_to_be() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
@@ -61,6 +66,7 @@ def test_a_server_that_is_gone_is_said_to_be() -> None:
         soak_watch.sample(child.pid)
 
 
+@needs_proc
 def test_descriptors_threads_and_children_are_seen(tmp_path: Path) -> None:
     with (tmp_path / "held").open("w"):
         before = soak_watch.sample(os.getpid())
@@ -75,6 +81,7 @@ def test_descriptors_threads_and_children_are_seen(tmp_path: Path) -> None:
     assert seen["memory"] > 10
 
 
+@needs_proc
 def test_twenty_seconds(tmp_path: Path) -> None:
     figure = tmp_path / "soak.svg"
     command = [sys.executable, "benchmarks/soak.py", "--minutes", "0.34", "--every", "0.5"]
