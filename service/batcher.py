@@ -292,6 +292,7 @@ class Hosted:
 
     def _land(self, batch: Sequence[Flight], rows: Sequence[Outcome]) -> None:
         for flight, row in zip(batch, rows, strict=True):
-            self._flights.pop(flight.key, None)
+            if self._flights.get(flight.key) is flight:
+                del self._flights[flight.key]
             if not flight.future.done():
                 flight.future.set_result(row)

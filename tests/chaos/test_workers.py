@@ -9,9 +9,9 @@ import time
 import pytest
 
 from chaos_traffic import Breakable, Recovery, Traffic
+from processes import pids
 from servers import ServerProcess, get, wait_until
 
-pids = pytest.importorskip("processes", reason="no module tells of processes yet").pids
 CLIENTS = 4
 
 

@@ -16,6 +16,7 @@ from service.cache import Key
 from service.errors import Overloaded
 from service.guard import Outcome, guarded, outcomes
 from service.metrics import Metrics
+from service.requests import Priority
 from service.settings import Batching
 from worldmodels import registry
 from worldmodels.core import ModelFault, ModelSpec, Queries, Status, Verdicts
@@ -426,3 +427,25 @@ def test_a_model_that_fails_at_once_is_not_taken_to_be_quick() -> None:
         await first
 
     hosting(story, delay_ms="300")
+
+
+def test_who_asks_anew_before_the_first_have_left_is_answered() -> None:
+    """Else the first, leaving, would take the newcomers' question out of the queue with them."""
+
+    async def story(hosted: Hosted, model: Recording) -> Outcome:
+        boarded: list[Any] = []
+        model.gate.clear()
+        first = asyncio.create_task(hosted.ask(keys("A"), queries("A"), soon()))
+        await until(model.started)
+
+        def board(_: object) -> None:
+            boarded.extend(hosted._board(keys("A"), queries("A"), soon(), Priority.TRAIN))
+
+        hosted._flights[keys("A")[0]].future.add_done_callback(board)
+        model.gate.set()
+        await first
+        answered: Outcome = await asyncio.wait_for(boarded[0].future, 10)
+        return answered
+
+    found, _ = hosting(story)
+    assert found.status is Status.OK
