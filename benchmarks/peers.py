@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -73,12 +74,13 @@ class Run:
             for _ in range(steps):
                 self.step(f"{name}: kept")
             return
+        load_average = os.getloadavg()[0]
         try:
             found = work()
         except Unavailable as error:
             found = {"unavailable": str(error)}
             print(f"\n!! {error}", file=sys.stderr)
-        self.keep(name, found)
+        self.keep(name, found | {"load_average": load_average})
 
 
 def speed(peer: Peer, model: str, chosen: argparse.Namespace, run: Run, arrays: Path) -> None:

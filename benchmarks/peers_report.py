@@ -41,6 +41,12 @@ class Results:
         found: dict[str, Any] = json.loads(file.read_text())
         return found
 
+    def load_average(self) -> float:
+        """Of the machine as the parts of the run began: their median; NaN for none."""
+        parts = [json.loads(file.read_text()) for file in self._folder.glob("*.json")]
+        loads = [part["load_average"] for part in parts if "load_average" in part]
+        return statistics.median(loads) if loads else math.nan
+
     def figure(self, name: str, load: str, what: str, whose: str = "peer") -> float:
         """Median over the repeats; NaN if it was not measured."""
         loads = (self.part(name) or {}).get("loads", {}).get(load)
@@ -66,7 +72,7 @@ def write(folder: Path, chosen: argparse.Namespace) -> str:
     """All tables that the run has something for."""
     results = Results(folder)
     peers = [PEERS[name] for name in chosen.peers]
-    parts = [_head(chosen)]
+    parts = [_head(chosen, results.load_average())]
     for model in chosen.models:
         parts.append(_absolute(results, peers, model))
         parts.append(_ratios(results, peers, model))
@@ -74,7 +80,7 @@ def write(folder: Path, chosen: argparse.Namespace) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _head(chosen: argparse.Namespace) -> str:
+def _head(chosen: argparse.Namespace, load: float) -> str:
     return (
         "# This server beside its peers\n\n"
         "Printed by `python benchmarks/peers.py`: gene pair → probability, rbio's network "
@@ -82,7 +88,8 @@ def _head(chosen: argparse.Namespace) -> str:
         "checked before it is measured. Each measurement of a peer is preceded by the same one of "
         f"this server; medians of {chosen.repeats} × {chosen.seconds} s. "
         f"{os.cpu_count()} cores of {_processor()}, shared with wrk and h2load; "
-        f"Python {platform.python_version()}. Run `{chosen.run}`."
+        f"Python {platform.python_version()}. Run `{chosen.run}`. Load average as "
+        f"the parts of the run began: {load:.1f} (a run alone makes some 2)."
     )
 
 
@@ -136,12 +143,12 @@ def _cell(found: Sequence[Mapping[str, float]], load: Load) -> str:
     rps, p50, p99, failed = (
         statistics.median(f[what] for f in found) for what in ("rps", "p50", "p99", "failed")
     )
-    told = (
-        f"{rps * load.rows:,.0f} ({p50:.2g}/{p99:.2g})"
-        if p99 < 10
-        else (f"{rps * load.rows:,.0f} ({p50:.0f}/{p99:,.0f})")
-    )
+    told = f"{rps * load.rows:,.0f} ({_short(p50)}/{_short(p99)})"
     return told + (f", {failed:,.0f} failed" if failed else "")
+
+
+def _short(ms: float) -> str:
+    return f"{ms:.2g}" if ms < 10 else f"{ms:,.0f}"
 
 
 def _ratios(results: Results, peers: Sequence[Peer], model: str) -> str:
