@@ -140,15 +140,17 @@ def queued(port: str) -> int:
 
 
 def test_long_lived_connections_are_spread(server: ServerProcess) -> None:
-    clients = [httpx.Client(verify=False) for _ in range(8)]
+    workers, answered = set(pids(server, "worker")), Counter[int]()
+    clients: list[httpx.Client] = []
     try:
-        answered = Counter(
-            client.get(f"{server.url}/readyz").json()["answered_by"] for client in clients
-        )
+        # A worker that a busy machine holds up for a millisecond leaves its share to the others.
+        while len(clients) < 64 and min(answered[worker] for worker in workers) < 2:
+            clients.append(httpx.Client(verify=False))
+            answered[clients[-1].get(f"{server.url}/readyz").json()["answered_by"]] += 1
     finally:
         for client in clients:
             client.close()
-    assert set(answered) == set(pids(server, "worker"))
+    assert set(answered) == workers
     assert min(answered.values()) >= 2
 
 
