@@ -110,14 +110,20 @@ class Gathering:
         request.asker.answer(reply, request.last)
 
     def _alone(self, request: _Request) -> None:
+        if request.caller.waits:  # Redis came up between the two turns; ask it once only
+            self._begin(request)
+            return
         try:
             reply = self.hot.reply_now(request.route, request.body, request.caller)
-        except Waited:  # Redis came up between the two turns
-            task = asyncio.ensure_future(self._later(request))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        except Waited:
+            self._begin(request)
         else:
             request.asker.answer(reply, request.last)
+
+    def _begin(self, request: _Request) -> None:
+        task = asyncio.ensure_future(self._later(request))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _together(self, waiting: Sequence[_Request]) -> None:
         pipeline = self.hot.pipeline

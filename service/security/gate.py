@@ -7,6 +7,7 @@ everything, which the server only offers to its own machine (``exposure``).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Final
@@ -118,7 +119,9 @@ class _Payment:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        if isinstance(error, ServiceError):
+        # Whoever goes away himself has had his share computed; a fault of ours costs him nothing,
+        # nor what is given up to be begun anew (GeneratorExit), where it is charged again.
+        if error is not None and not isinstance(error, asyncio.CancelledError):
             self._caller.refund(self._items)
 
 

@@ -31,7 +31,6 @@ from service.errors import (
     NotReady,
     OverLimit,
     Overloaded,
-    ServiceError,
 )
 from service.front.compat.call import Options
 from service.front.compat.labels import Sample
@@ -75,7 +74,7 @@ async def judged(pipeline: Pipeline, samples: Sequence[Sample], options: Options
     await _admitted(pipeline, len(samples), options)
     try:
         return await _judged(pipeline, samples, options)
-    except ServiceError:
+    except Exception:  # a fault of ours among them; not of a client who went away
         caller.refund(len(samples))
         raise
 

@@ -10,9 +10,11 @@ import pytest
 
 from servers import RedisProcess
 from service.errors import OverLimit, TooLarge
+from service.front.hot import Waited, finished
 from service.metrics import Metrics
 from service.security.allowance import Allowance
 from service.security.buckets import DAY_S, Bucket
+from service.security.gate import Caller
 from service.security.keys import Key, mint
 from service.settings import Cache
 
@@ -149,6 +151,46 @@ def test_what_was_refused_can_be_given_back(redis_server: RedisProcess) -> None:
         return found
 
     assert asyncio.run(run()) == ["ok", "ok", "quota"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "after"),
+    [
+        pytest.param(OverflowError(), "ok", id="a fault of ours is given back"),
+        pytest.param(TooLarge("x"), "ok", id="what is refused is given back"),
+        pytest.param(asyncio.CancelledError(), "quota", id="who goes away has had it"),
+    ],
+)
+def test_what_was_not_answered_costs_nothing(fault: BaseException, after: str) -> None:
+    caller = Caller(key(quota=2), Allowance(Cache(), Metrics()))  # type: ignore[call-arg]
+
+    async def pay(then: BaseException | None = None) -> None:
+        async with caller.paying(2):
+            if then is not None:
+                raise then
+
+    with pytest.raises(type(fault)):
+        asyncio.run(pay(fault))
+    assert asyncio.run(_once(outcome, pay)) == after
+
+
+async def _once(told: Callable[..., Awaitable[str]], work: Callable[[], Awaitable[None]]) -> str:
+    return await told(work)
+
+
+def test_what_is_begun_anew_is_charged_once() -> None:
+    caller = Caller(key(quota=2), Allowance(Cache(), Metrics()))  # type: ignore[call-arg]
+
+    async def work() -> None:
+        async with caller.paying(2):
+            await asyncio.sleep(0)
+
+    async def run() -> list[str]:
+        with pytest.raises(Waited):
+            finished(work())
+        return [await outcome(work), await outcome(work)]
+
+    assert asyncio.run(run()) == ["ok", "quota"]
 
 
 def test_without_redis_the_process_counts_on_and_comes_back(own_redis: RedisProcess) -> None:
