@@ -9,7 +9,6 @@ given its place among them, and a socket that all share.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
@@ -18,7 +17,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -27,13 +26,12 @@ import uvicorn
 
 from service.app import Service, build
 from service.control import Ready
-from service.doorway import Doorway
 from service.errors import StartupFault
 from service.front import rest, rpc
 from service.front.doors import Doors
 from service.front.gathering import Gathering
 from service.front.hot import HotRoutes
-from service.front.last import last_in
+from service.front.listening import HttpServer
 from service.front.protocol import HotProtocol
 from service.front.reported import Reported
 from service.hangups import Hangups
@@ -51,70 +49,6 @@ log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 1.0
 """Between two looks at what is read off, for siblings that are scraped."""
-
-
-class _HttpServer(uvicorn.Server):
-    """uvicorn without its signal handling: one drain serves both front ends.
-
-    Args:
-        config: as uvicorn takes it.
-        handshake_s: seconds that a client may take to agree on TLS; uvicorn leaves it 60.
-        place: of one of several workers.
-    """
-
-    def __init__(self, config: uvicorn.Config, handshake_s: float, place: Place | None):
-        super().__init__(config)
-        self._handshake_s = handshake_s
-        self._place = place
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen; at the doorway where siblings listen on the same socket.
-
-        With TLS by ourselves, since uvicorn does not pass the time of the handshake on.
-        """
-        config, place = self.config, self._place
-        if not config.loaded:
-            config.load()
-        if config.ssl is None and place is None:
-            await super().startup(sockets)
-            return
-        await super().startup([])
-        self.started = False
-        if place is not None:
-            connections = self.server_state.connections
-            doorway = Doorway(place.http, place.seats, place.number, lambda: len(connections))
-            doorway.open(self._connection, config.backlog, config.ssl, self._handshake_s)
-            servers: list[Any] = [doorway]
-            self.servers = servers
-        else:
-            for one in sockets or ():
-                self.servers.append(
-                    await asyncio.get_running_loop().create_server(
-                        self._connection,
-                        sock=one,
-                        ssl=config.ssl,
-                        backlog=config.backlog,
-                        ssl_handshake_timeout=self._handshake_s,
-                    )
-                )
-        self.started = True
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drain, those included who have connected and were not let in yet."""
-        if self._place is None:  # the doorway sees to it itself
-            await last_in(sockets or [], self.servers, self._connection, self.config.ssl)
-        await super().shutdown(sockets)
-
-    def _connection(self) -> asyncio.Protocol:
-        made: Any = self.config.http_protocol_class
-        connection: asyncio.Protocol = made(
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
-        return connection
 
 
 def configure_logging(settings: Settings) -> None:
@@ -303,7 +237,7 @@ async def _look(metrics: Metrics) -> None:
 
 def _http_server(
     service: Service, entry: WayIn, doors: Doors, reports: Reporting, place: Place | None
-) -> _HttpServer:
+) -> HttpServer:
     hot = HotRoutes(service.pipeline)
     dispatcher = rest.Dispatcher(hot, rest.application(service.pipeline), entry.gate)
     app = Reported(dispatcher, reports)
@@ -328,11 +262,11 @@ def _http_server(
     if entry.certificates is not None:
         config.load()
         config.ssl = entry.certificates.context()
-    return _HttpServer(config, service.settings.connections.header_s, place)
+    return HttpServer(config, service.settings.connections.header_s, place)
 
 
 async def _drain(
-    service: Service, http: _HttpServer, serving: asyncio.Task[None], grpc_server: Any
+    service: Service, http: HttpServer, serving: asyncio.Task[None], grpc_server: Any
 ) -> int:
     """Stop accepting, finish what is in flight, stop models. 0 if everything finished in time."""
     started = time.monotonic()

@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
 
 from service.doorway import Doorway, Seats
+from service.front.listening import HttpServer
+from service.place import Place
 
 
 class Echo(asyncio.Protocol):
@@ -119,3 +124,54 @@ def test_a_lone_worker_never_waits_for_others() -> None:
     assert seats.crowded(1)
     seats.leave(0)
     assert not seats.crowded(1)
+
+
+class Guest(asyncio.Protocol):
+    """A connection as uvicorn knows it, which ends when it is told to."""
+
+    def __init__(self, *, server_state: Any, **_: Any):
+        self._inside = server_state.connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._inside.add(self)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._inside.discard(self)
+
+    def shutdown(self) -> None:
+        self._transport.close()
+
+
+def test_who_is_taken_in_at_the_last_moment_is_told_to_end(tmp_path: Path) -> None:
+    grace_s = 10
+
+    async def run() -> float:
+        listening, (mine, theirs) = socket.create_server(("127.0.0.1", 0)), socket.socketpair()
+        config = uvicorn.Config(
+            lambda: None,  # type: ignore[arg-type,return-value]
+            http=Guest,  # type: ignore[arg-type]
+            log_config=None,
+            lifespan="off",
+            timeout_graceful_shutdown=grace_s,
+        )
+        config.load()
+        place = Place(
+            number=0, role="worker 0", control=mine, folder=tmp_path, http=listening.dup(),
+            seats=Seats(1), grpc_port=0,
+        )  # fmt: skip
+        server = HttpServer(config, 1.0, place)
+        server.lifespan = config.lifespan_class(config)
+        await server.startup()
+        clients = [socket.create_connection(listening.getsockname()) for _ in range(10)]
+        started = asyncio.get_running_loop().time()
+        await server.shutdown()
+        seconds = asyncio.get_running_loop().time() - started
+        for client in clients:
+            client.settimeout(10)
+            assert client.recv(1) == b""
+        for one in (*clients, mine, theirs, place.http, listening):
+            one.close()
+        return seconds
+
+    assert asyncio.run(run()) < grace_s / 2
