@@ -24,6 +24,8 @@ def admitted(scope: Scope, gate: Gate | None) -> Caller:
     Raises:
         Unauthenticated, Forbidden: he may not. TooManyHeaders.
     """
+    if too_long := scope.get("state", {}).get("too_long"):  # the protocol has measured them
+        raise TooManyHeaders(too_long, field="headers")
     if len(scope["headers"]) > MOST_HEADERS:
         raise TooManyHeaders(
             f"{len(scope['headers'])} headers; this server takes {MOST_HEADERS}", field="headers"

@@ -38,6 +38,8 @@ _HEAD: Final = {
 }
 _CLOSE: Final = b"connection: close\r\n"
 LINGER_S: Final = 1.0
+_SHOWN: Final = 200
+"""Of a target without end, so many bytes are told."""
 _LAST_WORD_S: Final = 0.5
 """How long a server that drains waits for what an idle connection may have sent."""
 
@@ -86,6 +88,8 @@ class HotProtocol(HttpToolsProtocol):
         self.address = ""
         self.head: int | None = 0
         """Bytes of headers that have come so far; None: none are waited for."""
+        self._long = False
+        """So many that the headers among them may be too long."""
         self.since: float | None = None
         """When what the client owes us began, headers or body; None: it owes nothing."""
 
@@ -109,26 +113,41 @@ class HotProtocol(HttpToolsProtocol):
         """Feed the parser, unless nothing is wanted of this connection any more."""
         if self._refused:
             return
+        most = self._doors.max_header_bytes
         if self.head is not None:
             self.head += len(data)
+        self._long = len(data) > most or (self.head is not None and self.head > most)
         super().data_received(data)
-        if self.head is not None and self.head > self._doors.max_header_bytes:
+        if self.head is not None and self.head > most:
             self.refuse(431, "headers", self._doors.too_long)
 
     def refuse(self, status: int, cause: str, message: str) -> None:
         """End the connection of a client that does not do its part, and say why.
 
         It is cut off a moment later: closing at once would throw the answer away with what the
-        client is still sending.
+        client is still sending. What was asked before is answered first, and then nothing more, so
+        that none is taken for the other.
         """
+        if self.pipeline and self.head is None:
+            self.since = self.loop.time()  # nothing is read while what came before is worked on
+            return
         self._hot.pipeline.metrics.refused(cause)
         self._refused = True
         self.since = None
-        if self.cycle is not None and self.cycle.response_complete:
+        if self._submitted:
+            self._gathering.flush()
+        if self._submitted or (self.head is not None and self._working):
+            self._last = True
+            if self._working:
+                self.cycle.keep_alive = False
+            return
+        begun = self.head is None and self._route is None
+        if begun and self.cycle is not None and self.cycle.response_complete:
             self.transport.close()  # it has its answer and goes on sending what nobody wanted
             return
         payload = msgspec.json.encode(ErrorResponse(ErrorBody("refused", message)))
-        head = b"%s%d\r\nretry-after: 1\r\n" % (_HEAD[status], len(payload))
+        after = b"retry-after: 1\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else b""
+        head = b"%s%d\r\n%s" % (_HEAD[status], len(payload), after)
         self.transport.write(head + _CLOSE + b"\r\n" + payload)
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -146,7 +165,11 @@ class HotProtocol(HttpToolsProtocol):
         if self._submitted:  # pipelined: answers go out in the order of the requests
             self._gathering.flush()
         route = self.url.decode("latin-1")
-        if route in self._hot and self._is_plain() and not self._is_traced():
+        if self._long and self._too_long():
+            self.url = self.url[:_SHOWN]  # what is said of it, where there may be no end
+            self.scope["state"]["too_long"] = self._doors.too_long
+            super().on_headers_complete()
+        elif route in self._hot and self._is_plain() and not self._is_traced():
             self._route = self._named = route
             self._began = perf_counter()
             self._body.clear()
@@ -154,6 +177,10 @@ class HotProtocol(HttpToolsProtocol):
             super().on_headers_complete()
             if self._last:
                 self.cycle.keep_alive = False
+
+    def _too_long(self) -> bool:
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        return size > self._doors.max_header_bytes
 
     def _is_plain(self) -> bool:
         """A POST that can be answered at once, with a body of a known and allowed length.
@@ -163,7 +190,7 @@ class HotProtocol(HttpToolsProtocol):
         pipeline = self._hot.pipeline
         if self.parser.get_method() != b"POST" or self.flow.write_paused:
             return False
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._working:
             return False
         if self.expect_100_continue or self.parser.get_http_version() != "1.1":
             return False
@@ -291,7 +318,7 @@ class HotProtocol(HttpToolsProtocol):
         self._last = True
         if self._idle:
             self.loop.call_later(_LAST_WORD_S, self._leave)
-        elif self.cycle is not None and not self.cycle.response_complete:
+        elif self._working:
             self.cycle.keep_alive = False
 
     def _leave(self) -> None:
@@ -300,4 +327,9 @@ class HotProtocol(HttpToolsProtocol):
 
     @property
     def _idle(self) -> bool:
-        return not self.unanswered and (self.cycle is None or self.cycle.response_complete)
+        return not self.unanswered and not self._working
+
+    @property
+    def _working(self) -> bool:
+        """The newest request on uvicorn's way has no answer yet."""
+        return self.cycle is not None and not self.cycle.response_complete

@@ -102,6 +102,18 @@ def test_a_slow_client_is_told_and_cut_off(
         assert setting in answer
 
 
+@pytest.mark.parametrize("before", [0, 1, 3])
+def test_a_slow_second_request_is_told_as_the_first_is(
+    connect: Callable[[], socket.socket], before: int
+) -> None:
+    sock = connect()
+    sock.sendall(REQUEST * before + b"POST /v1/score HTTP/1.1\r\nhost: x\r\nx-slow: ")
+    answer = read_all(sock)
+    assert answer.count(b"HTTP/1.1 200") == before
+    assert answer.count(b"HTTP/1.1 408") == 1
+    assert b"header_s" in answer
+
+
 def test_dripping_does_not_buy_time(connect: Callable[[], socket.socket]) -> None:
     sock = connect()
     sock.settimeout(0.2)
