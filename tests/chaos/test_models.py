@@ -244,6 +244,9 @@ def test_a_model_that_hangs_is_noticed_and_answered_for(
     wait_until(lambda: get(f"{faulty.url}/healthz").status_code == 503, 20, "not noticed")
     recovery("model hangs", time.monotonic() - began, "until /healthz says so (stall_s = 1.5)")
     assert get(f"{faulty.url}/healthz").json()["stalled"] == ["slow"]
+    ready = get(f"{faulty.url}/readyz")
+    assert (ready.status_code, ready.json()["status"]) == (503, "stalled")
+    assert ready.json()["stalled"] == ["slow"]
     refused = ask(faulty, "LATER", deadline_ms=500)
     assert refused.outcome == "429"
     assert refused.ended - refused.began < 0.4
