@@ -1,11 +1,11 @@
 """Routes that change the server. Off unless ``admin.enabled`` is set.
 
-``admit`` is the one place that decides who may use them.
+Who may use them is the gate's to say: where there are keys, one with the scope ``admin``.
 """
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
 from service.control import Outcome
@@ -13,23 +13,13 @@ from service.errors import Conflict, Forbidden, NotReady
 from service.pipeline import Pipeline
 
 
-def admit(pipeline: Pipeline, request: Request) -> None:
-    """Let a request pass that may change the server.
-
-    Raises:
-        Forbidden: it may not.
-    """
-    del request
-    if not pipeline.admin:
-        raise Forbidden("admin routes are off here; set admin.enabled = true in the settings")
-
-
 def add_admin(app: FastAPI, pipeline: Pipeline) -> None:
     """Add the routes."""
 
     @app.post("/v1/models/{name}/reload", summary="Serve what a model's folder holds now (admin)")
-    async def reload(name: str, request: Request) -> JSONResponse:
-        admit(pipeline, request)
+    async def reload(name: str) -> JSONResponse:
+        if not pipeline.admin:
+            raise Forbidden("admin routes are off here; set admin.enabled = true in the settings")
         pipeline.models.named(name)
         if pipeline.roller is None or pipeline.draining:
             raise NotReady("the server is draining; ask again when it is back", retry_after=1.0)

@@ -18,6 +18,7 @@ from service import errors
 from service.front import wire
 from service.front.compat import call, open_instruct, openrlhf, vllm
 from service.front.compat.routes import ROUTES
+from service.security.gate import ANY, OPEN, scope_of_route
 
 _JSON: Final = "application/json"
 _REF: Final = "#/components/schemas/{name}"
@@ -31,6 +32,13 @@ _JUDGING: Final[tuple[type[errors.ServiceError], ...]] = (
     errors.NotReady,
     errors.DeadlineExceeded,
 )
+
+
+_DOORS: Final[Mapping[int, str]] = {
+    408: "The request's headers or body took too long; the connection ends",
+    503: "Too many connections; the connection ends",
+}
+"""What ``front.doors`` answer before any route is asked."""
 
 
 class Described(NamedTuple):
@@ -164,14 +172,30 @@ def _completed(schema: dict[str, Any]) -> dict[str, Any]:
     named = dict(zip(structs, references, strict=True))
     schema.setdefault("components", {})["schemas"] = components
     for path, operations in schema["paths"].items():
-        for operation in operations.values():
-            _complete(operation, DESCRIBED[path], named)
+        for method, operation in operations.items():
+            _complete(operation, DESCRIBED[path], _kept_out(method.upper(), path), named)
             if path in ROUTES:
                 operation["parameters"] = _parameters()
     return schema
 
 
-def _complete(operation: dict[str, Any], told: Described, named: dict[Any, dict[str, Any]]) -> None:
+def _kept_out(method: str, path: str) -> list[type[errors.ServiceError]]:
+    """What is answered to who may not ask; the latter two where there are keys or certificates."""
+    scope = scope_of_route(method, path)
+    found: list[type[errors.ServiceError]] = [errors.TooManyHeaders]
+    if scope != OPEN:
+        found.append(errors.Unauthenticated)
+    if scope not in (OPEN, ANY):
+        found.append(errors.Forbidden)
+    return found
+
+
+def _complete(
+    operation: dict[str, Any],
+    told: Described,
+    kept_out: list[type[errors.ServiceError]],
+    named: dict[Any, dict[str, Any]],
+) -> None:
     def content(kind: type | dict[str, Any], media: tuple[str, ...] = (_JSON,)) -> dict[str, Any]:
         schema = named[kind] if isinstance(kind, type) else kind
         return {"content": {one: {"schema": schema} for one in media}}
@@ -182,12 +206,14 @@ def _complete(operation: dict[str, Any], told: Described, named: dict[Any, dict[
         str(code): {"description": _said(code), **content(told.answer, told.media)}
         for code in (200, *told.also)
     }
-    faults: list[type[errors.ServiceError]] = [*told.faults, errors.ServiceError]
+    faults = [*told.faults, *kept_out, errors.ServiceError]
     for fault in faults:
         answers[str(fault.http)] = {
             "description": (fault.__doc__ or "").strip(),
             **content(wire.ErrorResponse),
         }
+    for code, said in _DOORS.items():
+        answers.setdefault(str(code), {"description": said, **content(wire.ErrorResponse)})
     operation["responses"] = answers
 
 

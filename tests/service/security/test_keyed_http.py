@@ -83,6 +83,27 @@ def test_each_route_asks_for_its_scope(
                 assert f"has no scope '{scope}'" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "codes"),
+    [
+        pytest.param("/v1/score", {"401", "403", "408", "429", "431", "503"}, id="score"),
+        pytest.param("/rm", {"401", "403", "408", "429", "431", "503"}, id="a trainer's"),
+        pytest.param("/v1/models/{name}/reload", {"401", "403", "408", "431"}, id="admin"),
+        pytest.param("/metrics", {"401", "403", "408", "431"}, id="metrics"),
+        pytest.param("/v1/models", {"401", "408", "431"}, id="any key"),
+        pytest.param("/healthz", {"408", "431", "503"}, id="open"),
+    ],
+)
+def test_the_description_says_who_is_kept_out(
+    running: tuple[ServerProcess, dict[str, str]], path: str, codes: set[str]
+) -> None:
+    server, keys = running
+    found = get(f"{server.url}/openapi.json", headers=bearer(keys["score"])).json()["paths"][path]
+    told = set(next(iter(found.values()))["responses"])
+    assert codes <= told
+    assert codes & {"401", "403"} == told & {"401", "403"}
+
+
 @pytest.mark.parametrize("path", ROUTES_OF_TRAINERS)
 def test_no_trainers_route_is_forgotten(path: str) -> None:
     assert scope_of_route("POST", path) == "score"
