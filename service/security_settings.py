@@ -65,5 +65,12 @@ class Connections(BaseModel):
     """Seconds from the beginning of a request (or connection) to the end of its headers."""
     body_s: float = Field(60.0, gt=0)
     """Seconds from there to the end of its body, and for a client that does not read its answer."""
+    grpc_age_s: float = Field(0.0, ge=0)
+    """Seconds after which a gRPC connection is asked to end, so that its client looks the name up
+    again and finds servers that are new; what is in flight goes on, the next call takes another
+    connection. 0: it may last for ever."""
+    grpc_age_grace_s: float = Field(0.0, ge=0)
+    """Seconds that calls in flight, streams among them, then get; beyond: UNAVAILABLE. 0: as long
+    as they take."""
     max_header_kb: int = Field(64, ge=4)
     """Kilobytes of request line and headers that are waited for to end; beyond: 431."""

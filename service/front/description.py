@@ -206,7 +206,7 @@ def _complete(
         str(code): {"description": _said(code), **content(told.answer, told.media)}
         for code in (200, *told.also)
     }
-    faults = [*told.faults, *kept_out, errors.ServiceError]
+    faults: list[type[errors.ServiceError]] = [*told.faults, *kept_out, errors.ServiceError]
     for fault in faults:
         answers[str(fault.http)] = {
             "description": (fault.__doc__ or "").strip(),

@@ -24,7 +24,12 @@ def options(
 ) -> list[tuple[str, int]]:
     """Arguments of the channel; ``shared``: other processes serve the same port."""
     most = connections.max_header_kb * 1024
+    ages = {
+        "grpc.max_connection_age_ms": connections.grpc_age_s,
+        "grpc.max_connection_age_grace_ms": connections.grpc_age_grace_s,
+    }
     return [
+        *((name, max(1, round(seconds * 1000))) for name, seconds in ages.items() if seconds),
         ("grpc.so_reuseport", int(shared)),
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", max_message_bytes),
@@ -44,10 +49,16 @@ class Doorkeeper(aio.ServerInterceptor):
 
     Handlers ask it again for whom they charge, streams for each of their messages: a key may be
     revoked while they last.
+
+    Args:
+        gate: whom it asks.
+        told: given a method and its handler, one that is told of in the log: who is turned away
+            here never comes to the handlers that are.
     """
 
-    def __init__(self, gate: Gate):
+    def __init__(self, gate: Gate, told: Callable[[str, Any], Any]):
         self._gate = gate
+        self._told = told
 
     async def intercept_service(
         self,
@@ -64,7 +75,7 @@ class Doorkeeper(aio.ServerInterceptor):
             )
         except ServiceError as error:
             self._gate.count(error)
-            return _refusing(found, error)
+            return self._told(handler_call_details.method, _refusing(found, error))
         return found
 
 

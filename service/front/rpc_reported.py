@@ -37,12 +37,15 @@ class ReportedCalls:
 
     def table(self, service: str, handlers: Mapping[str, Any]) -> dict[str, Any]:
         """The handlers of a service by method, told of."""
-        return {name: self._handler(f"/{service}/{name}", one) for name, one in handlers.items()}
+        return {name: self.handler(f"/{service}/{name}", one) for name, one in handlers.items()}
 
-    def _handler(self, route: str, handler: Any) -> Any:
+    def handler(self, route: str, handler: Any) -> Any:
+        """One handler, told of; of a kind that nobody serves it stays as it is."""
         if handler.unary_unary is not None:
             return handler._replace(unary_unary=self._unary(route, handler.unary_unary))
-        return handler._replace(stream_stream=self._stream(route, handler.stream_stream))
+        if handler.stream_stream is not None:
+            return handler._replace(stream_stream=self._stream(route, handler.stream_stream))
+        return handler
 
     def _unary(self, route: str, method: Any) -> Any:
 

@@ -4,7 +4,9 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import grpc
 import pytest
 
 from keyed_server import KEYED, keyed_server
@@ -187,3 +189,27 @@ def test_grpc_refuses_connections_beyond_the_limit(server: ServerProcess) -> Non
             for _ in range(MOST + 8)
         ]
         assert sum(answered(sock) for sock in sockets) == MOST
+
+
+@pytest.mark.parametrize(
+    ("more", "ends"),
+    [
+        pytest.param("grpc_age_s = 0.5\n", True, id="an age"),
+        pytest.param("", False, id="none, by default"),
+    ],
+)
+def test_grpc_connections_end_at_their_age_and_calls_go_on(
+    tmp_path: Path, more: str, ends: bool
+) -> None:
+    server, _ = keyed_server(tmp_path, KEYED + more)
+    server.start()
+    seen: list[grpc.ChannelConnectivity] = []
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        channel.subscribe(seen.append)
+        check = channel.unary_unary("/grpc.health.v1.Health/Check")
+        until = time.monotonic() + (20 if ends else 2)
+        while time.monotonic() < until and grpc.ChannelConnectivity.IDLE not in seen[1:]:
+            assert check(b"", timeout=10)
+        assert (grpc.ChannelConnectivity.IDLE in seen[1:]) == ends
+        assert check(b"", timeout=10)
+    server.stop()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -87,6 +88,29 @@ def test_each_method_asks_for_its_scope(
     for key in ("score", "predict", "metrics", "admin"):
         may = scope in ("open", "any", key)
         assert call(channel, name, request, keys[key]) == ("OK" if may else "PERMISSION_DENIED")
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_who_is_turned_away_stands_in_the_log(
+    running: tuple[ServerProcess, dict[str, str], grpc.Channel], name: str
+) -> None:
+    server, _, channel = running
+    scope, request = CALLS[name]
+    made = f"refused-{name.rpartition('/')[2]}"
+    with contextlib.suppress(grpc.RpcError):
+        if name.endswith(("Stream", "Info")):
+            method = channel.stream_stream(name)
+            list(method(iter([request.SerializeToString()]), metadata=[("x-request-id", made)]))
+        else:
+            body = b"" if request is None else request.SerializeToString()
+            channel.unary_unary(name)(body, metadata=[("x-request-id", made)])
+    if scope == "open":
+        assert made not in server.log()
+        return
+    wait_until(lambda: made in server.log(), 10, "nobody was told")
+    line = next(line for line in server.log().splitlines() if made in line)
+    assert name in line
+    assert "UNAUTHENTICATED" in line
 
 
 def test_limits_hold_and_say_when_to_come_back(
