@@ -27,6 +27,10 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=cache,target=/r
  && pip install --no-compile -c constraints.txt -r requirements.txt \
  && python slim.py /opt/soft-verifier \
  && { python -m compileall -qq -j 0 /opt/soft-verifier/lib || true; }
+# What writes the bill of materials, in an environment that stays in this stage; SBOM empty: none.
+ARG SBOM=cyclonedx-bom==7.5.0
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
+    [ -z "${SBOM}" ] || { python3 -m venv /opt/sbom && /opt/sbom/bin/pip install "${SBOM}"; }
 COPY README.md LICENSE ./
 COPY client client
 COPY service service
@@ -34,7 +38,9 @@ COPY worldmodels worldmodels
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
     pip install --no-deps ./client . && pip check \
  && python -W ignore -m worldmodels.expression.starter /opt/soft-verifier/models/starter \
- && pip uninstall --yes --quiet pip
+ && pip uninstall --yes --quiet pip \
+ && { [ -z "${SBOM}" ] || /opt/sbom/bin/cyclonedx-py environment /opt/soft-verifier/bin/python \
+      --of JSON --output-file /opt/soft-verifier/sbom.json; }
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="soft-verifier" \

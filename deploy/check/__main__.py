@@ -50,6 +50,9 @@ found = {
     "writable": [p for p in ("/", "/opt/soft-verifier", "/work", "/models", "/data", "/tmp")
                  if os.access(p, os.W_OK)],
 }
+bill = pathlib.Path(sys.prefix, "sbom.json")
+if bill.exists():
+    found["bill"] = [one["name"] for one in json.loads(bill.read_text())["components"]]
 print(json.dumps(found))
 """
 OVER_GRPC = """
@@ -142,6 +145,10 @@ def contents(stack: Stack) -> None:
     for what in ("compilers", "pip", "tests"):
         hold(not found[what], f"{what} in the image: {found[what]}")
     hold(found["writable"] == ["/data", "/tmp"], f"writable: {found['writable']}")
+    if "bill" in found:
+        lacking = {"torch", "soft-verifier", "grpcio"} - set(found["bill"])
+        hold(not lacking, f"the bill of materials lacks {lacking}")
+        say(f"its bill of materials names {len(found['bill'])} packages")
     stack.inside("server", "soft-verifier", "models", "verify", "/opt/soft-verifier/models/starter")
     say("in the image: user 10001, tini, no compiler, no pip, no tests; only /data, /tmp writable")
 

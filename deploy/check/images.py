@@ -25,6 +25,7 @@ MIRROR = "http://deb.debian.org/debian"
 SUITE = "bookworm"
 IN_BASE = "python3,python3-venv,ca-certificates,tini"
 TORCH = "https://download.pytorch.org/whl/cpu"
+SBOM = "cyclonedx-bom==7.5.0"
 # What the compose file asks for, and what stands in for it: packages and how they are started.
 OTHERS = {
     "REDIS_IMAGE": ("docker.io/library/redis:7.4-alpine", "redis-server", "[]"),
@@ -85,6 +86,7 @@ def server(engine: Engine, base_image: str, repository: Path, work: Path, *, kee
         # the other format knows no health check
         arguments += ["--format", "docker", f"--layers={str(keep).lower()}"]
     arguments += ["--build-arg", f"TORCH_INDEX={_torch_index()}", "--network", "host"]
+    arguments += ["--build-arg", f"SBOM={_sbom()}"]
     settings = _pip()
     if settings:
         conf = work / "pip.conf"
@@ -152,6 +154,15 @@ def _torch_index() -> str:
     except (urllib.error.URLError, OSError):
         say(f"{TORCH} cannot be reached; torch comes from where pip takes the rest")
         return ""
+
+
+def _sbom() -> str:
+    """What writes the image's bill of materials; "" where this machine's pip cannot have it."""
+    asked = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", SBOM]
+    if subprocess.run(asked, capture_output=True, check=False).returncode == 0:
+        return SBOM
+    say(f"pip cannot have {SBOM} here; THE IMAGE GOES WITHOUT ITS BILL OF MATERIALS")
+    return ""
 
 
 def _pip() -> dict[str, str]:
