@@ -1,8 +1,4 @@
-"""Every series that the service exposes; the only module that declares one.
-
-Stage latencies are per pass through the pipeline, not per item; requests that arrive together
-share a pass.
-"""
+"""What is counted and observed, each by a method; which series there are is in ``catalogue``."""
 
 from __future__ import annotations
 
@@ -10,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from service.catalogue import Catalogue
 from service.requests import BadItem, RunContext
 from service.rewards.core import Item, Reason, Result
 from service.series import Exposition, Series
@@ -19,15 +16,6 @@ from worldmodels.core import ModelSpec
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 STAGES: Final = ("parse", "extract", "lookup", "model", "work", "compose", "respond")
-_SECONDS: Final = (
-    *(m * 10.0**e for e in range(-5, 0) for m in (1.0, 2.5, 5.0)),
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-)
-_REWARDS: Final = (*(i / 20 for i in range(21)), 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
-_BATCHES: Final = tuple(2.0**i for i in range(15))
 _SPLITS: Final = frozenset({"", "train", "valid", "test", "id", "ood"})
 
 
@@ -40,7 +28,7 @@ class Listener(Protocol):
     def flown(self, spec: ModelSpec, passengers: Sequence[Any]) -> None: ...  # noqa: D102
 
 
-class Metrics:
+class Metrics(Catalogue):
     """The series of one process. Every method is cheap enough for the hot path.
 
     Args:
@@ -50,156 +38,10 @@ class Metrics:
     """
 
     def __init__(self, max_runs: int = 64, shelf: Shelf | None = None):
+        super().__init__()
         self.listener: Listener | None = None
         self._max_runs = max_runs
         self._runs: set[str] = set()
-        self._requests = Series(
-            "counter", "requests", "Requests by route and status", ("route", "code")
-        )
-        self._items = Series(
-            "counter",
-            "items",
-            "Items by profile, status and reason",
-            ("profile", "status", "reason"),
-        )
-        self._stage = Series(
-            "histogram", "stage_seconds", "Latency of a request by stage", ("stage",), _SECONDS
-        )
-        self._reward = Series(
-            "histogram",
-            "reward",
-            "Rewards of scored items",
-            ("profile", "run", "split"),
-            _REWARDS,
-        )
-        self._answers = Series(
-            "counter",
-            "answers",
-            "Answers of scored items; those beyond the first few of a profile by hash (#0 to #15)",
-            ("profile", "run", "answer"),
-        )
-        self._scored = Series(
-            "counter",
-            "component_scored",
-            "Components with a score; kind form judges how it is written, truth what it claims; "
-            "component valid: whether a scored item could be read",
-            ("profile", "run", "component", "kind"),
-        )
-        self._scores = Series(
-            "counter",
-            "component_score_sum",
-            "Sum of those scores",
-            ("profile", "run", "component", "kind"),
-        )
-        self._pairs = Series(
-            "counter",
-            "group_pairs",
-            "Completions compared with the one before in their group, of one group in 32",
-            ("profile", "run"),
-        )
-        self._repeats = Series(
-            "counter", "group_repeats", "Those that nearly repeat it", ("profile", "run")
-        )
-        self._batch = Series(
-            "histogram", "batch_queries", "Queries in one call of a model", ("model",), _BATCHES
-        )
-        self._model = Series(
-            "histogram", "model_seconds", "Time of one call of a model", ("model",), _SECONDS
-        )
-        self._wait = Series(
-            "histogram",
-            "queue_wait_seconds",
-            "Longest time that a query of a batch waited",
-            ("model",),
-            _SECONDS,
-        )
-        self._depth = Series("gauge", "queue_depth", "Queries waiting for a model", ("model",))
-        self._cache = Series(
-            "counter",
-            "cache_lookups",
-            "Looked up: verdicts in memory, redis, flight (computed for another request just now), "
-            "and findings of computations (work)",
-            ("tier", "outcome"),
-        )
-        self._redis = Series(
-            "counter", "redis_events", "Failures, breaker changes, dropped writes", ("event",)
-        )
-        self._redis_down = Series(
-            "gauge", "redis_down", "Processes that go without Redis now, where one is configured"
-        )
-        self._started = Series(
-            "gauge",
-            "start_time_seconds",
-            "When the youngest process began, in seconds since 1970",
-            of_machine=True,
-        )
-        self._faults = Series(
-            "counter", "model_faults", "Failed calls of a model", ("model", "kind")
-        )
-        self._work = Series(
-            "counter", "work_jobs", "Computations in own processes, by outcome", ("reason",)
-        )
-        self._work_seconds = Series(
-            "histogram", "work_seconds", "CPU time of one such computation", (), _SECONDS
-        )
-        self._work_kills = Series(
-            "counter",
-            "work_kills",
-            "Computations ended: slow (begun again with the full budget), budget, memory, hang, "
-            "death",
-            ("cause",),
-        )
-        self._work_depth = Series("gauge", "work_depth", "Computations that wait")
-        self._audit = Series(
-            "counter",
-            "audit_lines",
-            "Items for the audit log: written, lost (queue full), failed (disk)",
-            ("outcome",),
-        )
-        self._canaries = Series(
-            "gauge",
-            "canaries",
-            "Canaries by state when last asked: same, restated, drifted, unanswered, unserved",
-            ("profile", "state"),
-            of_machine=True,
-        )
-        self._red = Series("gauge", "canaries_red", "1 while a canary has drifted", of_machine=True)
-        self._drifted = Series(
-            "counter", "canary_drifts", "Canaries that began to drift", ("profile",)
-        )
-        self._rounds = Series("counter", "canary_rounds", "Times that all canaries were asked")
-        self._gpu = Series(
-            "gauge",
-            "gpu_memory_bytes",
-            "Memory of a GPU as nvidia-smi shows it, whoever uses it: used, total",
-            ("device", "kind"),
-            of_machine=True,
-        )
-        self._reserved = Series(
-            "gauge",
-            "gpu_reserved_bytes",
-            "Memory of a GPU that our models' tensors and their allocator hold",
-            ("device",),
-        )
-        self._keys = Series(
-            "counter",
-            "key_items",
-            "Items by API key: admitted, refused for its rate or quota, refunded (not answered)",
-            ("key", "outcome"),
-        )
-        self._refusals = Series(
-            "counter",
-            "refused",
-            "Turned away before being read, by cause: key, scope, certificate, connections, "
-            "address, slow, headers",
-            ("cause",),
-        )
-        self._certificates = Series(
-            "gauge",
-            "certificate_expires_seconds",
-            "When the certificate that is served ends, in seconds since 1970",
-            of_machine=True,
-        )
         self._watchers: list[Callable[[Metrics], None]] = []
         every = [one for one in vars(self).values() if isinstance(one, Series)]
         self._exposition = Exposition(every, shelf)
