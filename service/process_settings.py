@@ -35,4 +35,5 @@ class Admin(BaseModel):
     model_config = SECTION
 
     enabled: bool = False
-    """Answer POST /v1/models/{name}/reload; 403 otherwise. SIGHUP reloads in any case."""
+    """Answer POST /v1/models/{name}/reload, to keys with the scope `admin`, or to everybody where
+    there are no keys; 403 otherwise. SIGHUP reloads in any case."""

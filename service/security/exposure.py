@@ -38,8 +38,10 @@ def check(settings: Settings) -> list[str]:
     if security.keys is None and security.client_ca is None:
         if not security.insecure:
             raise StartupFault(_refused(host))
+        also = ", and may have models loaded anew (admin.enabled)" if settings.admin.enabled else ""
         return [
-            f"INSECURE: whoever reaches {host} is served, without a key (security.insecure is set)"
+            f"INSECURE: whoever reaches {host} is served, without a key (security.insecure is "
+            f"set){also}"
         ]
     if security.certificate is None and security.keys is not None:
         return [

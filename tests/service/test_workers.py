@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import stat
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -75,6 +77,27 @@ def in_flight(pool: ThreadPoolExecutor, server: ServerProcess, tag: str) -> list
     asked += [pool.submit(outcome, server.url, "slow", f"{tag}{i}") for i in range(1, 64)]
     wait_until(lambda: metric(server, depth, model="slow") > 20, 10, "nothing is queued")
     return asked
+
+
+def listened_at(pid: int) -> list[Path]:
+    """Unix sockets with a path that a process has."""
+    held = set()
+    for handle in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            held.add(str(handle.readlink()))
+    rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+    return [Path(row[7]) for row in rows if len(row) > 7 and f"socket:[{row[6]}]" in held]
+
+
+def test_nobody_else_on_the_machine_reaches_a_model_host(server: ServerProcess) -> None:
+    """It asks for no key: its socket, and the metrics beside it, are in a folder of our user's."""
+    (pid,) = (one["pid"] for one in standing(server) if one["role"].startswith("model host"))
+    sockets = [path for path in listened_at(pid) if path.name.startswith("host-")]
+    assert sockets
+    for path in sockets:
+        found = path.parent.stat()
+        assert stat.S_IMODE(found.st_mode) == 0o700
+        assert found.st_uid == os.getuid()
 
 
 def test_a_killed_worker_takes_only_its_own_requests_with_it(server: ServerProcess) -> None:

@@ -10,6 +10,7 @@ from keyed_server import add
 from served import SETTINGS, write_profiles
 from servers import ServerProcess
 from service.errors import StartupFault
+from service.process_settings import Admin
 from service.security.exposure import check, is_loopback
 from service.settings import Settings
 
@@ -52,6 +53,14 @@ def test_what_is_said_at_the_start(host: str, security: dict[str, object], said:
     assert len(remarks) == len(said)
     for remark, word in zip(remarks, said, strict=True):
         assert word in remark
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_who_may_change_the_server_unasked_is_said(enabled: bool) -> None:
+    settings = configured("0.0.0.0", insecure=True)
+    opened = settings.model_copy(update={"admin": Admin(enabled=enabled)})
+    (remark,) = check(opened)
+    assert ("admin.enabled" in remark) == enabled
 
 
 def test_tls_alone_asks_nobody_who_he_is() -> None:
