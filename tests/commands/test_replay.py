@@ -188,7 +188,7 @@ def test_another_profile_by_a_live_server(run: Run, site: Site, tmp_path: Path) 
         server.stop()
 
 
-def test_what_could_not_be_finished_says_so_and_goes_on(
+def test_more_than_a_queue_holds_is_refused_and_goes_on_elsewhere(
     run: Run, site: Site, tmp_path: Path
 ) -> None:
     text = site.first.read_text().replace('name = "screen"', 'name = "screen"\nrun = "thread"')
@@ -198,8 +198,8 @@ def test_what_could_not_be_finished_says_so_and_goes_on(
     assert code == 0, said  # one at a time there is room
     shutil.rmtree(out)
     code, said = run("replay", site.log, "--config", config, "--out", out, "--batch-size", 30)
-    assert code == 1
-    assert "0 lines are done; the same command goes on" in said
+    assert code == 2
+    assert "30 queries at once, its queue holds 1; send them in several requests" in said
     assert run("replay", site.log, "--config", site.first, "--out", out)[0] == 0
     assert kinds(out) == {"equal": 124}
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from conftest import REPOSITORY
-
+REPOSITORY = Path(__file__).parents[2]
 sys.path.append(str(REPOSITORY / "benchmarks"))
 import soak_watch
 
