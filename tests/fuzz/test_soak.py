@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-sys.path.append(str(REPOSITORY / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 import soak_watch
+
+REPOSITORY = Path(__file__).parents[2]
 
 SECONDS = 600
 CALM = {"memory": 90.0, "children's memory": 120.0, "file descriptors": 40.0, "threads": 10.0}
