@@ -27,6 +27,9 @@ MOMENT_S: Final = 0.001
 """How long a connection is left to others that have fewer."""
 AT_ONCE: Final = 8
 """Connections taken after that, if the others left them."""
+TELL_S: Final = 0.1
+"""How often a worker whom nobody wakes states how many it has: those who have left are not to keep
+others from leaving the next to it."""
 OUT_OF_FILES_S: Final = 0.1
 _AWAY: Final = -1
 _NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -47,6 +50,10 @@ class Seats:
     def note(self, number: int, connections: int) -> None:
         """State how many connections a worker has."""
         self._taken[number] = connections
+
+    def taken(self, number: int) -> int:
+        """How many a worker has, as it stated last; less than 0: it takes none."""
+        return self._taken[number]
 
     def leave(self, number: int) -> None:
         """A worker takes none any more."""
@@ -103,6 +110,7 @@ class Doorway:
         self._sock.setblocking(False)
         self._sock.listen(backlog)
         self._watch()
+        self._tell()
 
     def close(self) -> None:
         """Take what has arrived already, then no more."""
@@ -123,6 +131,11 @@ class Doorway:
         if not self._closed:
             self._seats.note(self._number, self._count())
             self._loop.add_reader(self._sock.fileno(), self._knock)
+
+    def _tell(self) -> None:
+        if not self._closed:
+            self._seats.note(self._number, self._count())
+            self._loop.call_later(TELL_S, self._tell)
 
     def _count(self) -> int:
         return self._connections() + len(self._arriving)

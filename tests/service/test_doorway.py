@@ -98,6 +98,29 @@ def test_who_stands_still_has_his_share_taken_by_the_others() -> None:
     assert asyncio.run(run()) == {0}
 
 
+def test_those_who_have_left_are_not_counted_on() -> None:
+    """Else the next go to the other worker until it has as many as there once were."""
+
+    async def run() -> list[int]:
+        hall = Hall(2)
+        hall.open(0)
+        for _, writer in [await hall.connect() for _ in range(20)]:
+            writer.close()
+        until = asyncio.get_running_loop().time() + 10
+        while hall.seats.taken(0):
+            assert asyncio.get_running_loop().time() < until, "who has left is counted on"
+            await asyncio.sleep(0.01)
+        hall.open(1)
+        taken = [await hall.connect() for _ in range(12)]
+        counts = [len(guests) for guests in hall.guests]
+        for _, writer in taken:
+            writer.close()
+        await hall.close()
+        return counts
+
+    assert min(asyncio.run(run())) >= 4
+
+
 def test_who_has_arrived_is_taken_in_before_the_door_closes() -> None:
     async def run() -> list[int]:
         hall = Hall(1)
