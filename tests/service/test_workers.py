@@ -152,6 +152,7 @@ def test_nobody_who_waits_at_the_door_is_lost_with_a_worker(server: ServerProces
             assert {one.result() for one in asked} == {"ok OK"}
     finally:
         os.kill(other, signal.SIGCONT)
+    wait_until(lambda: whole(server, victim), 30, "the killed worker is not replaced")
 
 
 def queued(port: str) -> int:
