@@ -9,6 +9,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from listening import Listening
+
 Fault = Callable[[socket.socket, bytes], None]
 
 
@@ -53,22 +55,16 @@ class FaultyProxy:
         self.script: deque[Fault] = deque()
         self.connections = 0
         self._target = port
-        self._listening = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listening = Listening(self._take)
+        self.url = self._listening.url
 
     def close(self) -> None:
         self._listening.close()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listening.accept()
-            except OSError:
-                return
-            self.connections += 1
-            fault = self.script.popleft() if self.script else socket.socket.sendall
-            threading.Thread(target=self._serve, args=(client, fault), daemon=True).start()
+    def _take(self, client: socket.socket) -> None:
+        self.connections += 1
+        fault = self.script.popleft() if self.script else socket.socket.sendall
+        threading.Thread(target=self._serve, args=(client, fault), daemon=True).start()
 
     def _serve(self, client: socket.socket, fault: Fault) -> None:
         """One request, one answer."""

@@ -7,6 +7,8 @@ import socket
 import threading
 import time
 
+from listening import Listening
+
 
 class SwitchableWire:
     """Forwards bytes both ways; what it does can be changed while connections are open.
@@ -22,9 +24,8 @@ class SwitchableWire:
         self.delay_s = 0.0
         self.swallows = False
         self._open: set[socket.socket] = set()
-        self._listening = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port: int = self._listening.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listening = Listening(self._take)
+        self.port = self._listening.port
 
     def cut(self) -> None:
         """End every connection."""
@@ -36,23 +37,18 @@ class SwitchableWire:
         self._listening.close()
         self.cut()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listening.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(("127.0.0.1", self.target), timeout=5)
-            except OSError:
-                client.close()
-                continue
-            server.settimeout(None)
-            for one in (client, server):
-                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._open.add(one)
-            for ends in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=ends, daemon=True).start()
+    def _take(self, client: socket.socket) -> None:
+        try:
+            server = socket.create_connection(("127.0.0.1", self.target), timeout=5)
+        except OSError:
+            client.close()
+            return
+        server.settimeout(None)
+        for one in (client, server):
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._open.add(one)
+        for ends in ((client, server), (server, client)):
+            threading.Thread(target=self._pump, args=ends, daemon=True).start()
 
     def _pump(self, here: socket.socket, there: socket.socket) -> None:
         with contextlib.suppress(OSError):

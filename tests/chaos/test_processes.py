@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from chaos_traffic import Breakable, Recovery, Traffic, body, check, metric, read, rewards_of
+from listening import Listening
 from served import SETTINGS, write_profiles
 from servers import ServerProcess, get, post, wait_until
 
@@ -34,20 +35,14 @@ class Balancer:
         self.ports = ports
         self.failed = 0
         self._turn = 0
-        self._listening = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listening = Listening(self._take)
+        self.url = self._listening.url
 
     def close(self) -> None:
         self._listening.close()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listening.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+    def _take(self, client: socket.socket) -> None:
+        threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _connected(self) -> socket.socket | None:
         for _ in self.ports:

@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
+from commanded import outcome
 from running import RunningService, write_config
 from service.commands.annotate import annotate
 from service.commands.score import score
-from service.errors import ServiceError
 
 
 @pytest.fixture(scope="session")
@@ -33,12 +32,4 @@ def run() -> Callable[..., tuple[int, str]]:
     app.command()(score)
     app.command()(annotate)
 
-    def call(*arguments: Any) -> tuple[int, str]:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        if isinstance(result.exception, ServiceError):
-            return 2, str(result.exception)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result.exit_code, result.output
-
-    return call
+    return partial(outcome, app)

@@ -6,19 +6,19 @@ import gzip
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 import tiny_screen
+from commanded import outcome
 from running import PROFILE
 from servers import ServerProcess, post, wait_until
 from service import audit_packing
 from service.commands.replay import replay
-from service.errors import ServiceError
 from softverifier import RewardClient
 
 Run = Callable[..., tuple[int, str]]
@@ -32,15 +32,7 @@ def run() -> Run:
     app.command()(replay)
     app.callback()(lambda: None)  # so that the command keeps its name
 
-    def call(*arguments: Any) -> tuple[int, str]:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        if isinstance(result.exception, ServiceError):
-            return 2, str(result.exception)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result.exit_code, result.output
-
-    return call
+    return partial(outcome, app)
 
 
 def item(i: int, **more: Any) -> dict[str, Any]:

@@ -6,22 +6,23 @@ import datetime
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import redis
-from typer.testing import CliRunner
 
 import tiny_screen
+from commanded import outcome
 from running import PROFILE
 from servers import RedisProcess, ServerProcess, get, post, wait_until
 from service import canaries
 from service.audit_lines import Judge
 from service.canaries import Baseline, Canary, judged
 from service.commands.canaries import app
-from service.errors import ServiceError, StartupFault
+from service.errors import StartupFault
 from worldmodels import registry
 from worldmodels.genes import GeneResolver
 from worldmodels.tables.planning import Choice
@@ -33,15 +34,7 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def run() -> Run:
-    def call(*arguments: Any) -> tuple[int, str]:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        if isinstance(result.exception, ServiceError):
-            return 2, str(result.exception)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result.exit_code, result.output
-
-    return call
+    return partial(outcome, app)
 
 
 def item(i: int, **more: Any) -> dict[str, Any]:
