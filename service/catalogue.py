@@ -153,6 +153,12 @@ class Catalogue:
             "Memory of a GPU that our models' tensors and their allocator hold",
             ("device",),
         )
+        self._hangs = Series(
+            "counter",
+            "process_hangs",
+            "Workers and model hosts that were killed because their event loop stood still",
+            ("role",),
+        )
         self._keys = Series(
             "counter",
             "key_items",

@@ -1,8 +1,9 @@
 """What a server's parent process and its children say to each other, over a socket pair.
 
-A child tells that it is ready, what it serves, what came of loading a model, and that somebody asks
-for one to be loaded; the parent tells what to load, when to switch, and how its siblings are. The
-end of the socket is the end of the other process. Limits: processes of one version on one machine.
+A child tells that it is ready, what it serves, what came of loading a model, that somebody asks
+for one to be loaded, and every second that its loop turns; the parent tells what to load, when to
+switch, and how its siblings are. The end of the socket is the end of the other process. Limits:
+processes of one version on one machine.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from worldmodels.core import ModelSpec, Queries
 
 _LENGTH: Final = struct.Struct("<I")
 T = TypeVar("T")
+BEAT_S: Final = 1.0
 
 
 class Held(msgspec.Struct):
@@ -69,6 +71,10 @@ class Done(msgspec.Struct, tag=True):
     """Child: ``Commit`` was carried out."""
 
     roll: int
+
+
+class Beat(msgspec.Struct, tag=True):
+    """Child: its event loop turns; said every ``BEAT_S`` seconds."""
 
 
 class Prepare(msgspec.Struct, tag=True):
@@ -129,7 +135,7 @@ class Standing(msgspec.Struct, tag=True):
     processes: list[Process]
 
 
-FromChild = Ready | Wanted | Prepared | Refused | Done
+FromChild = Ready | Wanted | Prepared | Refused | Done | Beat
 FromParent = Prepare | Commit | Abort | Told | Standing
 
 

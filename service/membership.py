@@ -10,7 +10,9 @@ from typing import Any, cast
 import structlog
 
 from service.control import (
+    BEAT_S,
     Abort,
+    Beat,
     Commit,
     Done,
     FromChild,
@@ -72,6 +74,7 @@ class Membership(asyncio.Protocol):
         await asyncio.get_running_loop().create_unix_connection(
             lambda: self, sock=self._place.control
         )
+        self._beat()
 
     def standing(self) -> Sequence[Process]:
         """How all processes of the server are."""
@@ -124,6 +127,14 @@ class Membership(asyncio.Protocol):
         """The parent is gone: nobody would replace us, or tell us to end."""
         self.informed.set()
         self._orphaned()
+
+    def _beat(self) -> None:
+        """Say that the loop turns; not over and over to a parent that does not listen."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if not self._transport.get_write_buffer_size():
+            self.tell(Beat())
+        asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
     async def _prepare(self, message: Prepare) -> None:
         try:

@@ -50,6 +50,8 @@ class Offspring:
         """It is not needed, and not started again."""
         self.deaths = 0
         """In a row."""
+        self.silent_s: float | None = None
+        """Seconds for which it has said nothing, once it has begun to speak."""
         self.pid: int | None = None
         self.control: socket.socket | None = None
         self._run = run
@@ -73,6 +75,7 @@ class Offspring:
         self.control, theirs = socket.socketpair()
         self._reader, self._started = Reader(FromChild), time.monotonic()
         self._unsent.clear()
+        self.silent_s = None
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
@@ -100,7 +103,7 @@ class Offspring:
             pid, status = self.pid, 0
         if pid == 0:
             return None
-        self.pid, self.ready = None, False
+        self.pid, self.ready, self.silent_s = None, False, None
         if self.control is not None:
             self.control.close()
             self.control = None
@@ -149,6 +152,7 @@ class Offspring:
                 self.control = None
                 break
             heard += self._reader.feed(data)
+            self.silent_s = 0.0
         return heard
 
 

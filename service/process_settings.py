@@ -17,6 +17,11 @@ class Processes(BaseModel):
     model_host: Literal["auto", "never"] = "auto"
     """auto: models that cost more than a hop compute once, in a process of their own for each GPU
     and one for the CPU, which all workers ask; never: every worker loads every model."""
+    hang_s: float = Field(30.0, ge=0)
+    """A worker or model host whose event loop has not turned for so many seconds is killed and
+    replaced; 0: never (for who looks into one with a debugger). Seconds in which the parent did not
+    run itself do not count. No collection of garbage and no batch takes so long: models that take
+    more than `batching.inline_below_ms` are not run in the loop."""
 
 
 class Rolling(BaseModel):

@@ -213,7 +213,7 @@ class Settings(BaseSettings):
     telemetry: Telemetry = Telemetry()  # type: ignore[call-arg]
     audit: Audit = Audit()  # type: ignore[call-arg]
     canaries: Canaries = Canaries()  # type: ignore[call-arg]
-    processes: Processes = Processes()
+    processes: Processes = Processes()  # type: ignore[call-arg]
     rolling: Rolling = Rolling()  # type: ignore[call-arg]
     admin: Admin = Admin()
 

@@ -4,8 +4,9 @@ The parent holds the ports and serves nothing itself. It forks model hosts for w
 (``placement``), then workers, which share one listening HTTP socket (``doorway``) and bind the gRPC
 port each for itself. It replaces a child that dies at once, and after longer and longer pauses one
 that keeps dying; if that happens before the server was ever ready the server ends, since restarting
-a fault for ever hides it. SIGTERM drains the workers, then the hosts; SIGHUP has every model loaded
-anew (``rollout``). What a child counted stays counted when it dies.
+a fault for ever hides it. One that hangs (``pulse``) is killed first. SIGTERM drains the workers,
+then the hosts; SIGHUP has every model loaded anew (``rollout``). What a child counted stays counted
+when it dies.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ from service.errors import StartupFault
 from service.offspring import Offspring
 from service.place import Place
 from service.placement import HostPlan
+from service.pulse import Pulse
 from service.rollout import Rollout
+from service.shelf import Shelf
+from service.supervisor_metrics import SupervisorMetrics
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +54,7 @@ class Supervisor:
         http: the bound socket that all workers serve.
         grpc_port: the port that each of them binds.
         grace_s: seconds that they get to drain.
+        hang_s: seconds without a sign of life after which one of them is replaced; 0: never.
         work: what a worker does; its exit code.
         host: what a model host does.
         banner: called once, when all are ready.
@@ -63,6 +68,7 @@ class Supervisor:
         http: socket.socket,
         grpc_port: int,
         grace_s: float,
+        hang_s: float,
         work: Callable[[Place], int],
         host: Callable[[Place, HostPlan], int],
         banner: Callable[[], None],
@@ -71,6 +77,8 @@ class Supervisor:
         self._grpc_port = grpc_port
         self._grace_s = grace_s
         self._banner = banner
+        self._pulse = Pulse(hang_s)
+        self._metrics = SupervisorMetrics()
         self._seats = Seats(workers)
         self._shown = False
         self._signals: list[int] = []
@@ -98,11 +106,13 @@ class Supervisor:
         attended = sys.stdin is not None and sys.stdin.isatty()
         with tempfile.TemporaryDirectory(prefix="soft-verifier-") as folder, self._heeding():
             self._folder = Path(folder)
+            self._metrics.share(Shelf(self._folder))
             gc.collect()
             gc.freeze()  # children share these pages, which collecting would copy
             while not self._ending(attended):
                 self._tend()
                 self._listen()
+                self._replace_hung()
                 self._rollout.turn()
             return self._end()
 
@@ -146,6 +156,13 @@ class Supervisor:
             if child.due and (settled or child in self._hosts):
                 child.start(self._all)
                 self._told()
+
+    def _replace_hung(self) -> None:
+        """Kill who does not answer any more: its death is then seen like any other."""
+        for child in self._pulse.hung(self._all):
+            log.error("a process hangs and is killed", role=child.role, pid=child.pid)
+            self._metrics.process_hung(child.role)
+            child.signal(signal.SIGKILL)
 
     def _died(self, child: Offspring, code: int) -> None:
         if child.finished:

@@ -109,6 +109,7 @@ def _serve_many(loaded: settings.Settings) -> int:
             http=http,
             grpc_port=ports[1],
             grace_s=server.grace_s,
+            hang_s=loaded.processes.hang_s,
             work=work,
             host=host,
             banner=banner,
