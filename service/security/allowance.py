@@ -2,7 +2,9 @@
 
 A request of a limited key costs one script in Redis; those of one turn of the loop share a trip.
 Where Redis is away, this process counts on from what it last heard, alone: the limit then holds for
-each process, and what was let in meanwhile is not told to Redis afterwards. Keys without limits
+each process, and what was let in meanwhile is not told to Redis afterwards. Rates go by the
+monotonic clock here and by Redis' own there, never by what this machine's clock is set to; that
+tells which day a quota is of, where this process counts. Keys without limits
 cost no trip. Limits: a Redis that evicts keys (allkeys-*) may forget what was used.
 """
 
@@ -63,7 +65,8 @@ class Allowance:
             self.charge_now(key, items)
             return
         bucket = self._buckets.setdefault(key.id, Bucket())
-        verdict, bucket.level, bucket.at, bucket.day, bucket.used = found
+        verdict, bucket.level, bucket.day, bucket.used = found
+        bucket.at = time.monotonic()
         self._settle(key, items, verdict)
 
     def charge_now(self, key: Key, items: int) -> None:
@@ -73,7 +76,7 @@ class Allowance:
             return
         check_possible(key, items)
         bucket = self._buckets.setdefault(key.id, Bucket())
-        self._settle(key, items, bucket.take(key, items, time.time()))
+        self._settle(key, items, _taken(bucket, key, items))
 
     def _settle(self, key: Key, items: int, verdict: Verdict) -> None:
         self._metrics.key_items(key.name, verdict.refused or "admitted", items)
@@ -85,7 +88,7 @@ class Allowance:
         self._metrics.key_items(key.name, "refunded", items)
         if not key.limited:
             return
-        self._buckets.setdefault(key.id, Bucket()).take(key, -items, time.time())
+        _taken(self._buckets.setdefault(key.id, Bucket()), key, -items)
         if self.waits:
             assert self._redis is not None
             self._redis.take_soon(key, -items)
@@ -96,7 +99,12 @@ class Allowance:
             await self._redis.close()
 
 
-Counted = tuple[Verdict, float, float, int, int]
+def _taken(bucket: Bucket, key: Key, items: int) -> Verdict:
+    return bucket.take(key, items, time.monotonic(), time.time())
+
+
+Counted = tuple[Verdict, float, int, int]
+"""The verdict; of the bucket after it level, day and how much of that is used."""
 
 
 class _Counter:
@@ -208,9 +216,9 @@ class _Counter:
 
 def _read(answer: list[bytes]) -> Counted:
     """What the script answers."""
-    refused, wait, level, at, day, used = answer
+    refused, wait, level, day, used = answer
     verdict = Verdict(_text(refused), float(wait)) if refused else ADMITTED
-    return verdict, float(level), float(at), int(day), int(used)
+    return verdict, float(level), int(day), int(used)
 
 
 def _text(value: bytes | str) -> str:

@@ -3,8 +3,9 @@
 The bucket holds one second's worth (one item at least) and may be overdrawn by one request: who has
 one item left is let in whole, and then waits until the debt is paid. So batches larger than a
 second's worth pass, and the long run keeps to the rate. The day's count is never overdrawn; days
-are UTC's. The same arithmetic stands here, for one process, and in the script that Redis runs, for
-all of them.
+are UTC's, and a clock that is set back begins none anew. The same arithmetic stands here, for one
+process and by its monotonic clock, and in the script that Redis runs, for all of them and by Redis'
+clock. Limits: Redis has no monotonic clock: if its own is set ahead, buckets are full at once.
 """
 
 from __future__ import annotations
@@ -39,31 +40,32 @@ class Bucket:
 
     level: float = math.nan
     at: float = 0.0
+    """When it was looked at last, by the monotonic clock."""
     day: int = 0
     used: int = 0
 
-    def take(self, key: Key, items: int, now: float) -> Verdict:
+    def take(self, key: Key, items: int, now: float, today: float) -> Verdict:
         """Let a request in, or not; ``items`` below 0 gives back.
 
         Args:
             key: whose limits hold.
             items: of the request.
-            now: seconds since 1970, UTC. A clock that jumps back refills
-                nothing, and blocks nobody.
+            now: seconds by a clock that is never set.
+            today: seconds since 1970, UTC, for the day that is counted.
         """
         rate, quota = key.rate or 0.0, key.quota or 0
         most = max(rate, 1.0)
         if self.level != self.level:
             self.level, self.at = most, now
-        self.level = min(most, self.level + max(0.0, now - self.at) * rate)
+        self.level = min(most, self.level + (now - self.at) * rate)
         self.at = now
-        day = int(now // DAY_S)
-        if day != self.day:
-            self.day, self.used = day, 0
+        day = int(today // DAY_S)
+        self.used = 0 if day > self.day else self.used
+        self.day = day
         if items > 0 and rate and self.level < ENOUGH:
             return Verdict("rate", (1.0 - self.level) / rate)
         if items > 0 and quota and self.used + items > quota:
-            return Verdict("quota", (self.day + 1) * DAY_S - now)
+            return Verdict("quota", (self.day + 1) * DAY_S - today)
         self.used = max(0, self.used + items)
         if rate:
             self.level = min(most, self.level - items)
@@ -81,7 +83,8 @@ local day, used = tonumber(kept[3]) or 0, tonumber(kept[4]) or 0
 level = math.min(most, level + math.max(0, now - at) * rate)
 at = now
 local today = math.floor(now / 86400)
-if today ~= day then day, used = today, 0 end
+if today > day then used = 0 end
+day = today
 local refused, wait = '', 0
 if items > 0 and rate > 0 and level < 0.999999 then
   refused, wait = 'rate', (1 - level) / rate
@@ -95,7 +98,7 @@ local exact = string.format
 redis.call('HSET', KEYS[1], 'level', exact('%.17g', level), 'at', exact('%.17g', at),
   'day', day, 'used', used)
 redis.call('EXPIRE', KEYS[1], 172800 + math.ceil(math.max(0, -level) / math.max(rate, 0.000001)))
-return {refused, exact('%.17g', wait), exact('%.17g', level), exact('%.17g', at), day, used}
+return {refused, exact('%.17g', wait), exact('%.17g', level), day, used}
 """
 """One key, one round trip, Redis' own clock. Answers the verdict and the bucket after it."""
 

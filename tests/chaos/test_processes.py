@@ -9,10 +9,8 @@ import contextlib
 import http.client
 import json
 import resource
-import signal
 import socket
 import struct
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from chaos_traffic import Breakable, Recovery, Traffic, body, check, metric, read, rewards_of
+from jumping_clock import DAY_AHEAD, TWO_BACK, jump, with_jumping_clock
 from listening import Listening
 from served import SETTINGS, write_profiles
 from servers import ServerProcess, get, post, wait_until
@@ -247,33 +246,16 @@ def test_a_full_disk_costs_lines_of_the_log_and_no_reward(
     assert len(lines) - len(whole) <= 1  # the line that the disk was full in
 
 
-JUMPING = """
-import runpy, signal, sys, time
-real, jumped = time.time, [0.0]
-time.time = lambda: real() + jumped[0]
-def jump(number, _):
-    jumped[0] += 86_400.0 if number == signal.SIGUSR1 else -2 * 86_400.0
-signal.signal(signal.SIGUSR1, jump)
-signal.signal(signal.SIGUSR2, jump)
-sys.argv = sys.argv[1:]
-runpy.run_module("service", run_name="__main__")
-"""
-
-
 def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, server: ServerProcess) -> None:
     """A day ahead, then two back, as Python tells the time of day."""
     write_profiles(tmp_path)
-    (tmp_path / "jumping.py").write_text(JUMPING)
     broken = ServerProcess(tmp_path, SETTINGS + "[cache]\nmemory_entries = 1000\n")
-    broken.command = [sys.executable, str(tmp_path / "jumping.py"), "service", "serve"]
-    broken.command += ["--http-port", "0", "--grpc-port", "0"]
-    broken.start()
+    with_jumping_clock(broken).start()
     try:
         with Traffic(broken.url, "slow", deadline_ms=5000, name="CLOCK") as traffic:
-            for number in (signal.SIGUSR1, signal.SIGUSR2):
+            for which in (DAY_AHEAD, TWO_BACK):
                 traffic.more(10, "ok")
-                assert broken.process is not None
-                broken.process.send_signal(number)
+                jump(broken, which)
             traffic.more(10, "ok")
         traffic.held_to(server)
         assert get(f"{broken.url}/healthz").status_code == 200

@@ -6,9 +6,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+import httpx
 import pytest
 
-from servers import RedisProcess
+from chaos_traffic import body
+from jumping_clock import DAY_AHEAD, TWO_BACK, jump, with_jumping_clock
+from keyed_server import KEYED, add, keyed_server
+from servers import RedisProcess, post, wait_until
 from service.errors import OverLimit, TooLarge
 from service.front.hot import Waited, finished
 from service.metrics import Metrics
@@ -20,6 +24,7 @@ from service.settings import Cache
 
 T = TypeVar("T")
 NOON = 20_000 * DAY_S + DAY_S / 2
+BOOT = NOON - 1000.0
 
 
 def key(quota: int | None = None, rate: float | None = None) -> Key:
@@ -48,8 +53,6 @@ def outcome(work: Callable[[], Awaitable[None]]) -> Awaitable[str]:
                      id="a large batch goes whole and is paid for"),
         pytest.param(None, 0.5, [(0, 1, ""), (1.9, 1, "rate"), (0.2, 1, "")],
                      id="less than one a second"),
-        pytest.param(None, 10.0, [(0, 10, ""), (-500, 1, "rate"), (0.2, 1, "")],
-                     id="a clock that goes back refills nothing and blocks nobody"),
         pytest.param(3, None, [(0, 2, ""), (0, 2, "quota"), (0, 1, ""), (0, 1, "quota")],
                      id="the quota is never overdrawn"),
         pytest.param(3, None, [(0, 3, ""), (DAY_S / 2 - 1, 1, "quota"), (2, 3, "")],
@@ -65,13 +68,64 @@ def test_a_bucket(
     bucket, whose, now = Bucket(), key(quota, rate), NOON
     for wait, items, refused in steps:
         now += wait
-        verdict = bucket.take(whose, items, now)
+        verdict = bucket.take(whose, items, now - BOOT, now)
         assert verdict.refused == refused
         if refused == "rate":  # asked again after what it was told, it is let in
             later = Bucket(bucket.level, bucket.at, bucket.day, bucket.used)
-            assert later.take(whose, items, now + verdict.wait_s).refused == ""
+            then = now + verdict.wait_s
+            assert later.take(whose, items, then - BOOT, then).refused == ""
         if refused == "quota":
             assert now + verdict.wait_s == (int(now // DAY_S) + 1) * DAY_S
+
+
+@pytest.mark.parametrize(
+    ("jumps", "items", "refused"),
+    [
+        pytest.param([DAY_S / 4], 1, "rate", id="ahead"),
+        pytest.param([-DAY_S / 4], 1, "rate", id="back"),
+        pytest.param([-DAY_S], 3, "quota", id="back to a day before"),
+        pytest.param([-DAY_S, DAY_S], 3, "", id="and at the next midnight"),
+    ],
+)
+def test_a_clock_that_is_set_refills_nothing(jumps: list[float], items: int, refused: str) -> None:
+    whose, bucket, now = key(3, 0.01 if refused == "rate" else None), Bucket(), NOON
+    bucket.take(whose, 3, 0.0, now)
+    for jump_ in jumps:
+        now += jump_
+        found = bucket.take(whose, items, 1.0, now).refused
+    assert found == refused
+
+
+@pytest.mark.parametrize("where", ["redis", "here"])
+def test_a_server_whose_clock_jumps_keeps_to_rates(
+    tmp_path: Path, own_redis: RedisProcess, where: str
+) -> None:
+    redis = f'\n[cache]\nredis_url = "{own_redis.url}"\n' if where == "redis" else ""
+    server, keys = keyed_server(tmp_path, KEYED + redis)
+    keys["rare"] = add(tmp_path, "rare", ["score"], rate=0.01)  # a day would fill it
+    keys["brisk"] = add(tmp_path, "brisk", ["score"], rate=4.0)
+    with_jumping_clock(server).start()
+
+    def ask(name: str, items: int = 1) -> httpx.Response:
+        head = {"authorization": f"Bearer {keys[name]}"}
+        asked = body("rbio-mlp", *(f"{name}{i}" for i in range(items)))
+        return post(f"{server.url}/v1/score", json=asked, headers=head)
+
+    try:
+        assert [ask("rare").status_code for _ in range(2)] == [200, 429]
+        jump(server, DAY_AHEAD)
+        assert ask("rare").status_code == 429
+        own_redis.kill()  # what it said last counts on here, by another clock
+        assert ask("rare").status_code == 429
+        jump(server, TWO_BACK)
+        assert ask("rare").status_code == 429
+        assert ask("brisk", 12).status_code == 200  # two seconds of debt
+        told, began = ask("brisk"), time.monotonic()
+        assert (told.status_code, told.headers["retry-after"]) in {(429, "3"), (429, "2")}
+        wait_until(lambda: ask("brisk").status_code == 200, 20, "it is never refilled")
+        assert time.monotonic() - began > 1.0
+    finally:
+        server.stop()
 
 
 def cache(redis: RedisProcess | None, **more: object) -> Cache:
