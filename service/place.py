@@ -6,6 +6,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.addresses import Addresses
 from service.control import Held
 from service.doorway import Seats
 
@@ -21,6 +22,7 @@ class Place:
         folder: what all processes share: metrics, and sockets of model hosts.
         http: the listening socket of all workers.
         seats: how many connections each worker has.
+        addresses: how many each address has with all of them.
         grpc_port: that all workers bind.
         held: models that hosts have.
     """
@@ -31,5 +33,6 @@ class Place:
     folder: Path
     http: socket.socket
     seats: Seats
+    addresses: Addresses
     grpc_port: int
     held: tuple[Held, ...] = ()

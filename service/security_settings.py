@@ -59,8 +59,8 @@ class Connections(BaseModel):
     max: int = Field(8192, ge=1)
     """Connections to a port of one process; beyond: 503 (gRPC: refused)."""
     max_per_address: int = Field(0, ge=0)
-    """Connections of one address; beyond: 503. 0 sets no bound: behind a proxy all have one
-    address."""
+    """Connections of one address with all workers of a server; beyond: 503. 0 sets no bound: behind
+    a proxy all have one address."""
     header_s: float = Field(15.0, gt=0)
     """Seconds from the beginning of a request (or connection) to the end of its headers."""
     body_s: float = Field(60.0, gt=0)

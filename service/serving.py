@@ -192,7 +192,8 @@ async def _serve(
         reports=reports,
     )
     entry.start()
-    doors = Doors(settings.connections)
+    shared = (None, 0) if place is None else (place.addresses, place.number)
+    doors = Doors(settings.connections, *shared)
     keeping = asyncio.create_task(doors.keep(), name="doors")
     http = _http_server(service, entry, doors, reports, place)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()

@@ -27,6 +27,7 @@ from typing import Final
 
 import structlog
 
+from service.addresses import Addresses
 from service.control import Done, FromChild, Held, Prepared, Ready, Refused, Standing, Wanted
 from service.doorway import Seats
 from service.errors import StartupFault
@@ -80,6 +81,7 @@ class Supervisor:
         self._pulse = Pulse(hang_s)
         self._metrics = SupervisorMetrics()
         self._seats = Seats(workers)
+        self._addresses = Addresses(workers)
         self._shown = False
         self._signals: list[int] = []
         self._work, self._host = work, host
@@ -169,6 +171,7 @@ class Supervisor:
             return
         if child in self._workers:
             self._seats.leave(child.number)
+            self._addresses.forget(child.number)
         self._rollout.lost(child)
         if not self._shown and (code == 2 or child.deaths >= DEATHS):
             self._end()
@@ -228,6 +231,7 @@ class Supervisor:
             folder=self._folder,
             http=self._http,
             seats=self._seats,
+            addresses=self._addresses,
             grpc_port=self._grpc_port,
             held=self._held(),
         )

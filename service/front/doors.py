@@ -3,15 +3,15 @@
 Nobody is timed request by request: once a second all connections are looked at. A second in which
 the loop itself was late is not held against clients, whose bytes may lie unread. Limits: how many
 connections the gRPC port holds is gRPC's (``connections.max`` goes there too), and so is its
-patience.
+patience. Connections of one address are those with all workers, all connections one worker's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import Any, Final, Protocol
 
+from service.addresses import Addresses
 from service.settings import Connections
 
 EVERY_S: Final = 1.0
@@ -33,12 +33,19 @@ class Door(Protocol):
 
 
 class Doors:
-    """All connections of the HTTP port of one process."""
+    """All connections of the HTTP port of one process.
 
-    def __init__(self, settings: Connections):
+    Args:
+        settings: the bounds.
+        addresses: where all workers count how many each address has; None: there is one process.
+        number: which worker this is.
+    """
+
+    def __init__(self, settings: Connections, addresses: Addresses | None = None, number: int = 0):
         self._settings = settings
         self._inside: set[Door] = set()
-        self._addresses: Counter[str] = Counter()
+        self._addresses = (addresses or Addresses()) if settings.max_per_address else None
+        self._number = number
         self._unread: dict[Door, float] = {}
         self.max_header_bytes = settings.max_header_kb * 1024
 
@@ -55,13 +62,14 @@ class Doors:
         settings = self._settings
         if len(self._inside) >= settings.max:
             return "connections", f"{settings.max} connections are open (connections.max)"
-        most = settings.max_per_address
-        if most and self._addresses[door.address] >= most:
-            return "address", (
-                f"{most} connections of {door.address} are open (connections.max_per_address)"
-            )
+        if self._addresses is not None:
+            most = settings.max_per_address
+            if self._addresses.count(door.address) >= most:
+                return "address", (
+                    f"{most} connections of {door.address} are open (connections.max_per_address)"
+                )
+            self._addresses.enter(self._number, door.address)
         self._inside.add(door)
-        self._addresses[door.address] += 1
         return None
 
     def leave(self, door: Door) -> None:
@@ -70,9 +78,8 @@ class Doors:
             return
         self._inside.discard(door)
         self._unread.pop(door, None)
-        self._addresses[door.address] -= 1
-        if not self._addresses[door.address]:
-            del self._addresses[door.address]
+        if self._addresses is not None:
+            self._addresses.leave(self._number, door.address)
 
     async def keep(self) -> None:
         """Look at all connections for ever."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from service.addresses import Addresses
 from service.doorway import Doorway, Seats
 from service.front.listening import HttpServer
 from service.place import Place
@@ -181,7 +182,7 @@ def test_who_is_taken_in_at_the_last_moment_is_told_to_end(tmp_path: Path) -> No
         config.load()
         place = Place(
             number=0, role="worker 0", control=mine, folder=tmp_path, http=listening.dup(),
-            seats=Seats(1), grpc_port=0,
+            seats=Seats(1), addresses=Addresses(), grpc_port=0,
         )  # fmt: skip
         server = HttpServer(config, 1.0, place)
         server.lifespan = config.lifespan_class(config)
