@@ -240,7 +240,7 @@ def _http_server(
     service: Service, entry: WayIn, doors: Doors, reports: Reporting, place: Place | None
 ) -> HttpServer:
     hot = HotRoutes(service.pipeline)
-    dispatcher = rest.Dispatcher(hot, rest.application(service.pipeline), entry.gate)
+    dispatcher = rest.Dispatcher(hot, rest.application(service.pipeline, entry.gate), entry.gate)
     app = Reported(dispatcher, reports)
     settings = service.settings.server
     protocol = partial(

@@ -15,10 +15,11 @@ import msgspec
 from fastapi import FastAPI
 
 from service import errors
-from service.front import wire
+from service.front import authorization, wire
 from service.front.compat import call, open_instruct, openrlhf, vllm
 from service.front.compat.routes import ROUTES
-from service.security.gate import ANY, OPEN, scope_of_route
+from service.metrics import Metrics
+from service.security.gate import ANY, OPEN, Gate, scope_of_route
 
 _JSON: Final = "application/json"
 _REF: Final = "#/components/schemas/{name}"
@@ -152,28 +153,29 @@ _KINDS: Final[Mapping[str, dict[str, Any]]] = {
 }
 
 
-def describe(app: FastAPI) -> None:
-    """Have the application's OpenAPI say what is in ``DESCRIBED``."""
+def describe(app: FastAPI, gate: Gate | None = None) -> None:
+    """Have the application's OpenAPI say what is in ``DESCRIBED``, and whom the gate lets in."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _completed(plain())
+            app.openapi_schema = _completed(plain(), gate or Gate(Metrics()))
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _completed(schema: dict[str, Any]) -> dict[str, Any]:
+def _completed(schema: dict[str, Any], gate: Gate) -> dict[str, Any]:
     structs: list[type] = [wire.ErrorResponse]
     for one in DESCRIBED.values():
         structs += [kind for kind in (one.answer, one.body) if isinstance(kind, type)]
     references, components = msgspec.json.schema_components(structs, ref_template=_REF)
     named = dict(zip(structs, references, strict=True))
-    schema.setdefault("components", {})["schemas"] = components
+    schema["components"] = {"schemas": components, "securitySchemes": authorization.schemes(gate)}
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
             _complete(operation, DESCRIBED[path], _kept_out(method.upper(), path), named)
+            operation["security"] = authorization.requirements(gate, method.upper(), path)
             if path in ROUTES:
                 operation["parameters"] = _parameters()
     return schema

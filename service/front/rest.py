@@ -131,8 +131,13 @@ def _too_large(found: int, most: int) -> TooLarge:
     )
 
 
-def application(pipeline: Pipeline) -> FastAPI:
-    """The FastAPI application: everything that is not hot, and the documentation of what is."""
+def application(pipeline: Pipeline, gate: Gate | None = None) -> FastAPI:
+    """The FastAPI application: everything that is not hot, and the documentation of what is.
+
+    Args:
+        pipeline: what answers.
+        gate: who may ask, for the documentation; None: everybody.
+    """
     app = FastAPI(
         title="soft-verifier",
         version=__version__,
@@ -146,7 +151,7 @@ def application(pipeline: Pipeline) -> FastAPI:
     add_compat(app, CompatRoutes(pipeline))
     add_admin(app, pipeline)
     add_health(app, pipeline)
-    describe(app)
+    describe(app, gate)
     return app
 
 

@@ -151,7 +151,8 @@ class Gate:
         self._allowance = allowance
         self._keyring: Keyring | None = None
         self._callers: dict[str, Caller] = {}
-        self._certified = certified
+        self.certified = certified
+        """Whether client certificates are asked for."""
         self._open_metrics = open_metrics
         metrics.watch(self._tell)
         self.generation = 0
@@ -165,7 +166,11 @@ class Gate:
     @property
     def bars(self) -> bool:
         """Whether anybody can be turned away."""
-        return self._keyring is not None or self._certified
+        return self._keyring is not None or self.certified
+
+    def opens(self, scope: str) -> bool:
+        """Whether nobody is asked for anything who asks for this."""
+        return scope == OPEN or (scope == "metrics" and self._open_metrics)
 
     def adopt(self, keyring: Keyring) -> None:
         """Ask everybody for one of these keys from now on."""
@@ -196,9 +201,9 @@ class Gate:
             Unauthenticated: no key, an unknown or expired one, no certificate. Forbidden: the key
             may not do this.
         """
-        if scope == OPEN or (scope == "metrics" and self._open_metrics):
+        if self.opens(scope):
             return ANYONE
-        if self._certified and not certified:
+        if self.certified and not certified:
             raise Unauthenticated(
                 "this server asks for a client certificate and none came; send one that its "
                 "security.client_ca signed",

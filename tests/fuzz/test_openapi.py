@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,10 +17,12 @@ from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
+    ignored_auth,
     response_schema_conformance,
     status_code_conformance,
 )
 
+from keyed_server import add, keyed_server
 from servers import ServerProcess, get
 from service.front.description import DESCRIBED
 
@@ -69,6 +72,36 @@ def aimed(case: Any, data: st.DataObject) -> Any:
 
 def test_every_route_is_described(inline_server: ServerProcess) -> None:
     assert sorted(get(f"{inline_server.url}/openapi.json").json()["paths"]) == ROUTES
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, str]]:
+    """A server that asks for keys, and one that may do everything but change it."""
+    server, _ = keyed_server(tmp_path_factory.mktemp("keyed"))
+    key = add(server.folder, "reader", ["score", "predict", "metrics"])
+    yield server.start(), key
+    server.stop()
+
+
+@pytest.mark.parametrize("path", [one for one in ROUTES if not one.endswith("/reload")])
+def test_nobody_is_let_in_whom_the_description_keeps_out(
+    keyed: tuple[ServerProcess, str], path: str
+) -> None:
+    server, key = keyed
+    head = {"Authorization": f"Bearer {key}"}
+    described = schemathesis.openapi.from_url(f"{server.url}/openapi.json", headers=head)
+    described.config.generation.update(with_security_parameters=False)  # ours, not made ones
+    method = "GET" if DESCRIBED[path].body is None else "POST"
+
+    @given(case=described[path][method].as_strategy(generation_mode=RIGHT))
+    @settings(max_examples=2, deadline=None, derandomize=True, database=None)
+    def asked(case: Any) -> None:
+        response = case.call(timeout=30, headers=head)
+        assert response.status_code not in (401, 403)
+        # Asks again, with none and with another.
+        case.validate_response(response, checks=[ignored_auth], headers=head)
+
+    asked()
 
 
 @pytest.mark.parametrize(("path", "mode"), CASES.values(), ids=CASES)

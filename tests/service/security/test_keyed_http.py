@@ -12,9 +12,13 @@ import pytest
 
 from keyed_server import add, keyed_server
 from servers import ServerProcess, get, post, wait_until
+from service.front import authorization
+from service.front.authorization import KEYS
 from service.front.compat.routes import ROUTES as ROUTES_OF_TRAINERS
+from service.metrics import Metrics
 from service.security import key_file
-from service.security.gate import scope_of_route
+from service.security.gate import Gate, scope_of_route
+from service.security.keys import Keyring
 
 THINK = "<think>AARS charges tRNA and CALR is folded in the ER, so stress may reach it.</think>"
 TASK = {"type": "perturbation.de", "perturbation": "AARS1", "gene": "CALR", "cell_line": "k562"}
@@ -102,6 +106,66 @@ def test_the_description_says_who_is_kept_out(
     told = set(next(iter(found.values()))["responses"])
     assert codes <= told
     assert codes & {"401", "403"} == told & {"401", "403"}
+
+
+@pytest.mark.parametrize(("method", "path", "sent", "scope"), ROUTES, ids=str)
+def test_the_ways_in_that_the_description_names_are_those_that_work(
+    running: tuple[ServerProcess, dict[str, str]],
+    method: str,
+    path: str,
+    sent: object,
+    scope: str,
+) -> None:
+    server, keys = running
+    described = get(f"{server.url}/openapi.json", headers=bearer(keys["score"])).json()
+    plain = path.partition("?")[0].replace("/models/fake", "/models/{name}")
+    if plain not in described["paths"]:
+        return  # of FastAPI's own routes for its documentation
+    ways = described["paths"][plain][method.lower()]["security"]
+    named = [{name: [] if scope == "any" else [scope]} for name in ("bearer", "user", "query")]
+    assert ways == ([] if scope == "open" else named)
+    key = keys["score" if scope in ("any", "open") else scope]
+    assert set(described["components"]["securitySchemes"]) == {"bearer", "user", "query"}
+    shown: dict[str, Any] = {
+        "bearer": {"headers": bearer(key)},
+        "user": {"auth": (key, "")},
+        "query": {"params": {**httpx.URL(path).params, "key": key}},
+    }
+    for one in ways:
+        (name,) = one
+        answer = httpx.request(
+            method, server.url + path, json=sent, verify=False, timeout=30, **shown[name]
+        )
+        assert answer.status_code not in (401, 403) or "scope" not in answer.text, name
+        assert answer.status_code != 401, name
+    if ways:
+        assert httpx.request(method, server.url + path, json=sent).status_code == 401
+
+
+def test_where_no_keys_are_asked_for_they_may_be_sent(inline_server: ServerProcess) -> None:
+    paths = get(f"{inline_server.url}/openapi.json").json()["paths"]
+    assert paths["/v1/score"]["post"]["security"][0] == {}
+    assert {"bearer": ["score"]} in paths["/v1/score"]["post"]["security"]
+    assert post(f"{inline_server.url}/v1/score", json=SCORE, headers=bearer("x")).is_success
+
+
+@pytest.mark.parametrize(
+    ("path", "open_metrics", "ways"),
+    [
+        pytest.param("/healthz", False, [], id="open"),
+        pytest.param("/metrics", True, [], id="opened"),
+        pytest.param("/metrics", False, ["metrics"], id="metrics"),
+    ],
+)
+def test_certificates_are_described_where_they_are_asked_for(
+    path: str, open_metrics: bool, ways: list[str]
+) -> None:
+    gate = Gate(Metrics(), certified=True, open_metrics=open_metrics)
+    assert authorization.schemes(gate)["certificate"]["type"] == "mutualTLS"
+    keyless = [{"certificate": []}, *({"certificate": [], name: ways} for name in KEYS)]
+    assert authorization.requirements(gate, "GET", path) == (keyless if ways else [])
+    gate.adopt(Keyring([]))
+    assert authorization.requirements(gate, "GET", path) == (keyless[1:] if ways else [])
 
 
 @pytest.mark.parametrize("path", ROUTES_OF_TRAINERS)
