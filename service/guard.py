@@ -91,7 +91,7 @@ def _figures_checked(verdicts: Verdicts, n: int, name: str, metrics: Metrics) ->
         values = getattr(verdicts, label)
         if values is not None:
             good &= ~((_column(values, label, n) < 0.0) | (values > 1.0))  # NaN: none for this row
-    if good.all():
+    if np.count_nonzero(good) == n:
         return verdicts
     bad = ~good & answered(status)
     if not bad.any():

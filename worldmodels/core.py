@@ -236,7 +236,7 @@ class ModelFault(Exception):
 
 def quantise(values: NDArray[np.floating]) -> Floats:
     """Round to ``DECIMALS`` as float64, so that a figure prints and travels the same everywhere."""
-    return np.asarray(np.round(np.asarray(values, dtype=np.float64), DECIMALS))
+    return np.asarray(np.asarray(values, dtype=np.float64).round(DECIMALS))
 
 
 _NOT_ALPHANUMERIC = re.compile(r"[^0-9a-z]+")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from time import perf_counter
 from typing import Final, NamedTuple, Protocol, TypeVar
 
@@ -22,6 +22,7 @@ import structlog
 from service.errors import ServiceError
 from service.front import wire
 from service.front.hot import HotRoutes, Reply, Waited, failure, finished
+from service.front.prediction import write_predicts
 from service.requests import BadItem, RunContext
 from service.rewards.core import Item
 from service.security.gate import ANYONE, Caller
@@ -210,9 +211,9 @@ class Gathering:
             return
         queries = Queries(
             relation,
-            [name for asked in group for name in asked.queries.subjects],
-            [name for asked in group for name in asked.queries.objects],
-            [name for asked in group for name in asked.queries.contexts],
+            list(chain.from_iterable(asked.queries.subjects for asked in group)),
+            list(chain.from_iterable(asked.queries.objects for asked in group)),
+            list(chain.from_iterable(asked.queries.contexts for asked in group)),
         )
         try:
             hosted, verdicts = finished(
@@ -221,7 +222,7 @@ class Gathering:
         except Exception as error:  # noqa: BLE001 - each request meets its own fault alone
             self._part(error, group)
             return
-        replies = wire.write_predicts(hosted.spec, verdicts, [asked.size for asked in group])
+        replies = write_predicts(hosted.spec, verdicts, [asked.size for asked in group])
         faulty = _faulty(group, verdicts)
         for one, payload, fault in zip(group, replies, faulty, strict=True):
             if fault:  # perhaps not its own: looking for the row at fault ends after some calls

@@ -16,6 +16,7 @@ import structlog
 
 from service.errors import ServiceError
 from service.front import wire
+from service.front.prediction import write_predict
 from service.pipeline import Pipeline
 from service.security.gate import ANYONE, Caller
 
@@ -108,7 +109,7 @@ class HotRoutes:
             hosted, verdicts = await pipeline.predict(
                 model, queries, deadline=pipeline.deadline(deadline_ms)
             )
-        return wire.write_predict(hosted.spec, verdicts)
+        return write_predict(hosted.spec, verdicts)
 
 
 class Waited(Exception):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -21,7 +20,7 @@ from service.front.wording import explained
 from service.requests import NO_CONTEXT, BadItem, RunContext
 from service.rewards.core import Item, Result
 from service.rewards.profiles import Profile
-from worldmodels.core import ModelSpec, Queries, Status, Verdicts
+from worldmodels.core import Queries
 
 
 class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,7 +124,6 @@ _ITEM: Final = msgspec.json.Decoder(Item)
 _PREDICT: Final = msgspec.json.Decoder(PredictRequest)
 _ENCODER: Final = msgspec.json.Encoder()
 _SERVER: Final = ServerRef(__version__)
-_STATUS_NAMES: Final = [Status(code).name for code in sorted(Status)]
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 _T = TypeVar("_T")
@@ -192,43 +190,6 @@ def write_score(profile: Profile, results: list[Result]) -> bytes:
     return _ENCODER.encode(
         ScoreResponse(results, ProfileRef(profile.name, profile.digest), _SERVER)
     )
-
-
-def write_predict(spec: ModelSpec, verdicts: Verdicts) -> bytes:
-    """The body of a predict response."""
-    return write_predicts(spec, verdicts, [len(verdicts)])[0]
-
-
-def write_predicts(spec: ModelSpec, verdicts: Verdicts, sizes: Sequence[int]) -> list[bytes]:
-    """The bodies of predict responses to requests of so many rows each, answered as one."""
-    p = verdicts.p.tolist()  # NaN is written as null
-    p0, uncertainty, raw = (
-        None if values is None else values.tolist()
-        for values in (verdicts.p0, verdicts.uncertainty, verdicts.raw)
-    )
-    status = verdicts.status
-    names = (
-        [_STATUS_NAMES[code] for code in status.tolist()] if status.any() else ["OK"] * len(status)
-    )
-    bodies, start = [], 0
-    for size in sizes:
-        rows = slice(start, start + size)
-        start += size
-        bodies.append(
-            _ENCODER.encode(
-                PredictResponse(
-                    p[rows],
-                    p0 and p0[rows],
-                    uncertainty and uncertainty[rows],
-                    raw and raw[rows],
-                    names[rows],
-                    spec.name,
-                    spec.version,
-                    spec.digest,
-                )
-            )
-        )
-    return bodies
 
 
 def write(answer: Any) -> bytes:

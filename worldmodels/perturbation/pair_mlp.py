@@ -78,13 +78,16 @@ class PairMLP:
         b = self._vocabulary.codes(queries.objects)
         line = self._contexts.codes(queries.contexts)
         status = statuses(a, b, line)
-        status[(a == b) & (status == Status.OK)] = Status.OUT_OF_DISTRIBUTION
+        itself = a == b
+        if np.count_nonzero(itself):
+            status[itself & (status == Status.OK)] = Status.OUT_OF_DISTRIBUTION
         logits = self._score(a, b)
         raw = sigmoid(logits)
         p = quantise(self._calibrate(logits, raw))
-        p0 = self._p0.take(line.clip(0) * self._p0.shape[1] + b.clip(0))
+        # Rows of unknown genes and contexts, which "clip" brings into range, are blanked below.
+        p0 = self._p0.take(line * self._p0.shape[1] + b, mode="clip")
         raw = quantise(raw)
-        if status.any():
+        if np.count_nonzero(status):
             for column in (p, p0, raw):
                 column[status != Status.OK] = np.nan
         return Verdicts(p, status, p0=p0, raw=raw)
