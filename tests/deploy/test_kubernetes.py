@@ -62,7 +62,7 @@ def test_kubernetes_takes_every_manifest(overlay: str, version: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "PodDisruptionBudget", "NetworkPolicy",
-                                  "ServiceMonitor", "ScaledObject"])  # fmt: skip
+                                  "ServiceMonitor", "PrometheusRule", "ScaledObject"])  # fmt: skip
 def test_a_wrong_field_is_found(kind: str) -> None:
     manifest = copy.deepcopy(of_kind(rendered("gpu"), kind)[0])
     check(manifest, VERSIONS[-1])
