@@ -73,12 +73,14 @@ def _handler(work: Path) -> float:
     """Microseconds of our handler for 256 pairs: parse, model, serialise."""
     from service import app, settings
     from service.front.hot import finished
-    from service.front.rpc import WorldModels
+    from service.front.rpc_calls import WorldModels
+    from service.security.gate import Gate
     from softverifier._pb import worldmodels_pb2 as pb
 
     file = work / "floor.toml"
     file.write_text(f'[starter]\nenabled = false\n[[models]]\npath = "{work / "toy"}"\n')
-    models = WorldModels(app.build(settings.load(file)).pipeline)
+    pipeline = app.build(settings.load(file)).pipeline
+    models = WorldModels(pipeline, Gate(pipeline.metrics))
     draw = random.Random(5)
     messages = [toy.predict_message(draw, toy.names(), 256) for _ in range(50)]
     best = float("inf")
@@ -86,7 +88,7 @@ def _handler(work: Path) -> float:
         start = time.perf_counter()
         for message in messages:
             request = pb.PredictRequest.FromString(message)
-            finished(models._predict(request, None)).SerializeToString()
+            finished(models._predict(request, None, None))
         best = min(best, (time.perf_counter() - start) / len(messages))
     return best * 1e6
 

@@ -93,6 +93,11 @@ def _reader(kind: Any) -> Callable[[bytes], Any]:
     return read
 
 
+def _written(message: Any) -> bytes:
+    """A message, or what is one already, as bytes."""
+    return message if isinstance(message, bytes) else bytes(message.SerializeToString())
+
+
 async def _refused(fault: ServiceError) -> None:
     raise fault
 
@@ -109,7 +114,7 @@ def _register(server: aio.Server, pipeline: Pipeline, gate: Gate, told: Reported
         return grpc.unary_unary_rpc_method_handler(
             answered,
             request_deserializer=_reader(request),
-            response_serializer=lambda message: message.SerializeToString(),
+            response_serializer=_written,
         )
 
     stream = grpc.stream_stream_rpc_method_handler(

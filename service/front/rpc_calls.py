@@ -19,6 +19,7 @@ from service import __version__, cards
 from service.errors import BadRequest, MalformedBody, ServiceError
 from service.front import wire
 from service.front.messages import read_items, write_result
+from service.front.prediction import pack_predict
 from service.pipeline import Pipeline
 from service.requests import NO_CONTEXT, RunContext
 from service.security.gate import ANYONE, Caller, Gate
@@ -164,7 +165,7 @@ class WorldModels:
         request: wm.PredictRequest,
         context: aio.ServicerContext[Any, Any],
         remaining: float | None,
-    ) -> wm.PredictResponse:
+    ) -> bytes:
         pipeline, caller = self._pipeline, _caller(self._gate, PREDICT, context)
         started = perf_counter()
         names = list(request.names)
@@ -186,18 +187,7 @@ class WorldModels:
                 queries,
                 deadline=pipeline.deadline(_soonest(request.deadline_ms, remaining)),
             )
-        spec = hosted.spec
-        return wm.PredictResponse(
-            p=verdicts.p.tolist(),
-            status=verdicts.status.tobytes(),
-            p0=None if verdicts.p0 is None else verdicts.p0.tolist(),
-            uncertainty=None if verdicts.uncertainty is None else verdicts.uncertainty.tolist(),
-            raw=None if verdicts.raw is None else verdicts.raw.tolist(),
-            model=spec.name,
-            version=spec.version,
-            digest=spec.digest,
-            genes=spec.genes,
-        )
+        return pack_predict(hosted.spec, verdicts)
 
     async def list_models(
         self, request: wm.ListModelsRequest, context: aio.ServicerContext[Any, Any]

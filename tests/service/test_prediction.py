@@ -1,4 +1,4 @@
-"""A predict response is to the byte what msgspec writes of ``wire.PredictResponse``."""
+"""A predict response is to the byte what msgspec, or protobuf, writes of the same columns."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from service.front.prediction import write_predict, write_predicts
+from service.front.prediction import pack_predict, write_predict, write_predicts
 from service.front.wire import PredictResponse
+from softverifier._pb import worldmodels_pb2 as pb
 from worldmodels.core import DECIMALS, ModelSpec, Status, Verdicts
 
 SPEC = ModelSpec(
@@ -60,6 +61,23 @@ ANSWERS = {
 @pytest.mark.parametrize("verdicts", ANSWERS.values(), ids=ANSWERS.keys())
 def test_as_through_lists(verdicts: Verdicts) -> None:
     assert write_predict(SPEC, verdicts) == by_lists(verdicts, slice(None))
+
+
+@pytest.mark.parametrize("verdicts", ANSWERS.values(), ids=ANSWERS.keys())
+def test_packed_as_protobuf_packs_it(verdicts: Verdicts) -> None:
+    found = pack_predict(SPEC, verdicts)
+    message = pb.PredictResponse(
+        p=verdicts.p.tolist(),
+        status=verdicts.status.tobytes(),
+        p0=None if verdicts.p0 is None else verdicts.p0.tolist(),
+        uncertainty=None if verdicts.uncertainty is None else verdicts.uncertainty.tolist(),
+        raw=None if verdicts.raw is None else verdicts.raw.tolist(),
+        model=SPEC.name,
+        version=SPEC.version,
+        digest=SPEC.digest,
+        genes=SPEC.genes,
+    )
+    assert found == message.SerializeToString()
 
 
 @pytest.mark.parametrize("sizes", [[3], [1, 2], [0, 3, 0], [1, 1, 1]], ids=str)
