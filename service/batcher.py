@@ -32,6 +32,7 @@ from service.settings import Batching
 from service.waiting import Flight, Trip, Waiting
 from worldmodels import devices
 from worldmodels.core import Queries, Status, Verdicts, WorldModel
+from worldmodels.trace_context import CARRIED, Headers
 
 log = structlog.get_logger(__name__)
 
@@ -158,6 +159,8 @@ class Hosted:
 
     def ask_now(self, queries: Queries) -> Verdicts:
         """Answer in the calling thread: for models that are cheaper than a switch."""
+        if self._metrics.listener is not None:
+            CARRIED.set(self._carried())
         start = time.perf_counter()
         verdicts = guarded(self.model, queries, self._metrics)
         elapsed = time.perf_counter() - start
@@ -208,6 +211,7 @@ class Hosted:
         now = time.monotonic()
         flights = []
         joined = 0
+        carried = self._carried()
         rows = zip(keys, queries.subjects, queries.objects, queries.contexts, strict=True)
         for key, subject, obj, context in rows:
             flight = self._flights.get(key)
@@ -220,6 +224,7 @@ class Hosted:
                 flight.deadline = max(flight.deadline, deadline)
                 self._waiting.promote(flight, priority)
             flight.waiters += 1
+            flight.carried = flight.carried or carried
             flights.append(flight)
         self._metrics.cache("flight", joined, len(flights) - joined)
         self._metrics.queue_depth(self.name, self.depth)
@@ -260,7 +265,10 @@ class Hosted:
         self._metrics.queue_wait(self.name, start - batch[0].enqueued)
         self._door.begin(len(batch))
         verdicts = await asyncio.get_running_loop().run_in_executor(
-            self._executor, self._on_thread, Queries(batch[0].key.relation, *columns)
+            self._executor,
+            self._on_thread,
+            Queries(batch[0].key.relation, *columns),
+            next((flight.carried for flight in batch if flight.carried), ()),
         )
         elapsed = time.monotonic() - start
         self._metrics.model_call(self.name, len(batch), elapsed)
@@ -272,12 +280,19 @@ class Hosted:
                 flight.trip = trip
         return outcomes(verdicts)
 
-    def _on_thread(self, queries: Queries) -> Verdicts:
+    def _on_thread(self, queries: Queries, carried: Headers) -> Verdicts:
         self._running = True
+        CARRIED.set(carried)
         try:
             return guarded(self.model, queries, self._metrics)
         finally:
             self._running = False
+
+    def _carried(self) -> Headers:
+        """The trace of who asks just now, if the model is on another server."""
+        if self._metrics.listener is None or self.spec.local:
+            return ()
+        return self._metrics.listener.carried()
 
     def _collect(self) -> list[Flight]:
         """The next batch; empty if nothing waits. What would be late with it is told so now."""

@@ -32,6 +32,7 @@ from service.placement import HostPlan, narrowed
 from service.rolling import Beside, Rolling
 from service.settings import Model, Settings
 from service.shelf import Shelf
+from service.telemetry import reporting
 from service.workshop import Workshop
 from worldmodels import devices
 from worldmodels.core import ModelFault
@@ -95,7 +96,8 @@ class Host:
         self._metrics.watch(device_memory.watcher(models))
         for model in models:
             model.start()
-        server, _ = await rpc.serve(pipeline, self.address, -1, shared=False)
+        reports = reporting.of_host(self._settings.telemetry, self._metrics)
+        server, _ = await rpc.serve(pipeline, self.address, -1, shared=False, reports=reports)
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         rolling = Rolling(
@@ -112,6 +114,7 @@ class Host:
         await rolling.stop()
         for model in models.all:
             await model.stop()
+        await asyncio.to_thread(reports.stop)
         return 0
 
     def _held(self, beside: Beside) -> Held:

@@ -13,6 +13,7 @@ from service.series import Exposition, Series
 from service.series import Numbers as Numbers
 from service.shelf import Shelf
 from worldmodels.core import ModelSpec
+from worldmodels.trace_context import Headers
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 STAGES: Final = ("parse", "extract", "lookup", "model", "work", "compose", "respond")
@@ -26,6 +27,7 @@ class Listener(Protocol):
     def results(self, profile: str, run: str, items: int) -> None: ...  # noqa: D102
     def called(self, spec: ModelSpec, rows: int, seconds: float) -> None: ...  # noqa: D102
     def flown(self, spec: ModelSpec, passengers: Sequence[Any]) -> None: ...  # noqa: D102
+    def carried(self) -> Headers: ...  # noqa: D102
 
 
 class Metrics(Catalogue):

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from service.cache import Key
 from service.guard import Outcome
 from service.requests import Priority
+from worldmodels.trace_context import Headers
 
 TURNS: Final = 8
 """Evaluation's least share is one in so many, of the places in a batch and of the batches."""
@@ -33,7 +34,9 @@ class Trip(NamedTuple):
 class Flight:
     """One query on its way, with everyone who waits for it."""
 
-    __slots__ = ("deadline", "enqueued", "future", "key", "priority", "query", "trip", "waiters")
+    __slots__ = (
+        "carried", "deadline", "enqueued", "future", "key", "priority", "query", "trip", "waiters",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -50,6 +53,8 @@ class Flight:
         self.priority = priority
         self.waiters = 0
         self.trip: Trip | None = None
+        self.carried: Headers = ()
+        """The trace of the first who waits for it and is traced, for a model on another server."""
         self.future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
 

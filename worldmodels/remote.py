@@ -4,7 +4,7 @@ Names travel dictionary-encoded, rows in chunks. The remote model's digest goes 
 that a cached verdict never outlives the model that gave it; a model that is replaced behind our
 back is noticed by the digest in every response and refused until this server is restarted. The
 figures pass through unchanged. Whatever goes wrong on the way is a ``ModelFault`` and never a
-number.
+number. The trace that a question belongs to (``trace_context``) goes on there.
 
 A process of the same server (``Known``) is asked over a Unix socket; there the model is not another
 one but the same elsewhere: it keeps its own specification and digest, which every question pins.
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from worldmodels import remote_access, remote_channel
+from worldmodels import remote_access, remote_channel, trace_context
 from worldmodels.core import Floats, ModelFault, ModelSpec, Queries, Status, Verdicts, answered
 from worldmodels.genes import GeneResolver
 from worldmodels.registry import Source
@@ -207,7 +207,8 @@ class RemoteModel:
             raise ModelFault(said)
         try:
             access = remote_access.metadata(self._name, self._options)
-            return call(request, timeout=self._timeout_s, metadata=access)
+            sent = [*access, *trace_context.CARRIED.get()]
+            return call(request, timeout=self._timeout_s, metadata=sent)
         except grpc.RpcError as error:
             code, details = _told(error)
             said = f"{self._where()} does not answer: {code}: {details}"

@@ -32,6 +32,11 @@ SILENT = Reporting(AccessLog(everything=False))
 """No traces; lines of what went wrong."""
 
 
+def of_host(settings: Telemetry, metrics: Metrics) -> Reporting:
+    """Of a model host: it goes on with the traces of the workers, and begins none of its own."""
+    return build(settings.model_copy(update={"trace_ratio": 0.0, "log_level": "info"}), metrics)
+
+
 def build(settings: Telemetry, metrics: Metrics) -> Reporting:
     """What the settings ask for.
 

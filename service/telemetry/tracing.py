@@ -6,8 +6,9 @@ values, and made into child spans when it ends: one for each stage, and one for 
 queries went with, with the wait before it. A request that is not traced costs a comparison.
 
 Spans leave over OTLP/HTTP, as the standard ``OTEL_*`` variables say, on a thread of their own.
-Limits: a request is not followed into another server that is asked as a remote model, nor into the
-processes that carry out work.
+A server that is asked as a remote model goes on with the trace, and so does a model host. Limits: a
+batch goes on in the trace of one of its requests, the first that is traced; nobody is followed into
+the processes that carry out work.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from service.errors import StartupFault
 from service.telemetry.correlation import Parent
 from service.waiting import Flight, Trip
 from worldmodels.core import ModelSpec
+from worldmodels.trace_context import Headers
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -51,6 +53,16 @@ class Trace:
     def trace_id(self) -> str:
         """As logs and ``traceparent`` write it."""
         return f"{self._span.get_span_context().trace_id:032x}"
+
+    @property
+    def headers(self) -> Headers:
+        """By which another server goes on with it."""
+        from opentelemetry import trace
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        carrier: dict[str, str] = {}
+        TraceContextTextMapPropagator().inject(carrier, trace.set_span_in_context(self._span))
+        return tuple(carrier.items())
 
     def note(self, name: str, began: float, seconds: float, **attributes: Any) -> None:
         """Something took so long; ``began`` is a moment of ``time.monotonic``."""
@@ -166,6 +178,10 @@ class Spans:
             told[f"{PREFIX}.own_rows"] = own
             trace.note(f"queue {spec.name}", first, trip.began - first, **told)
             trace.note(f"model {spec.name}", trip.began, trip.seconds, **told)
+
+    def carried(self) -> Headers:
+        """What another server is told that is asked for the request."""
+        return () if (trace := CURRENT.get()) is None else trace.headers
 
 
 def _of_batch(spec: ModelSpec, rows: int) -> Attributes:
