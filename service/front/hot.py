@@ -56,17 +56,9 @@ class HotRoutes:
     def __contains__(self, route: str) -> bool:
         return route in self._answers
 
-    async def reply(self, route: str, body: bytes, caller: Caller = ANYONE) -> Reply:
+    def reply(self, route: str, body: bytes, caller: Caller = ANYONE) -> Coroutine[Any, Any, Reply]:
         """The answer, or what went wrong; never raises for a bad request."""
-        try:
-            reply = Reply(200, await self._answers[route](body, caller))
-        except ServiceError as error:
-            reply = failure(error)
-        except Exception:
-            log.exception("request failed", route=route)
-            reply = failure(ServiceError("internal error; the server's log has it"))
-        self.pipeline.metrics.request(route, str(reply.status))
-        return reply
+        return replied(self.pipeline, route, self._answers[route], body, caller)
 
     def reply_now(self, route: str, body: bytes, caller: Caller = ANYONE) -> Reply:
         """The same at once, for a request that never waits.
@@ -110,6 +102,28 @@ class HotRoutes:
                 model, queries, deadline=pipeline.deadline(deadline_ms)
             )
         return write_predict(hosted.spec, verdicts)
+
+
+async def replied(
+    pipeline: Pipeline, route: str, answer: Callable[..., Awaitable[bytes]], *asked: Any
+) -> Reply:
+    """What a route answers, or what went wrong, counted.
+
+    Args:
+        pipeline: whose metrics count it.
+        route: where it was asked.
+        answer: called with what was asked; the payload.
+        asked: its arguments.
+    """
+    try:
+        reply = Reply(200, await answer(*asked))
+    except ServiceError as error:
+        reply = failure(error)
+    except Exception:
+        log.exception("request failed", route=route)
+        reply = failure(ServiceError("internal error; the server's log has it"))
+    pipeline.metrics.request(route, str(reply.status))
+    return reply
 
 
 class Waited(Exception):

@@ -16,9 +16,12 @@ import pytest
 
 from compat_samples import NEUTRAL, PROFILE, PROMPT, YES, native, openrlhf, output, row, task
 from faulty_proxy import FAULTS, Fault, FaultyProxy, reset
+from processes import metric
 from served import SETTINGS, write_profiles
-from servers import ServerProcess, free_port, get, post
+from servers import ServerProcess, free_port, get, post, wait_until
 from trainer_clients import Gym, OpenRLHF, Slime
+
+FAILED = "softverifier_model_faults_total"
 
 
 @pytest.fixture
@@ -125,7 +128,9 @@ def test_a_server_killed_and_started_again_and_drained(tmp_path: Path) -> None:
             rewards = [one.result() for one in waiting]
             body = {"response": YES, "label": task("POISON")}
             failing = pool.submit(post, url, json=body, timeout=30)
-            time.sleep(1.0)
+            wait_until(
+                lambda: metric(server, FAILED, model="slow") >= 1, 20, "it has not failed yet"
+            )
             server.terminate()
             drained = time.monotonic()
             assert server.wait() == 0
@@ -151,20 +156,18 @@ def test_a_model_that_fails_costs_the_deadline_and_earns_neutral(
 
 
 def test_a_client_that_goes_away_ends_the_retries(inline_server: ServerProcess) -> None:
-    def faults() -> float:
-        lines = get(f"{inline_server.url}/metrics").text.splitlines()
-        return sum(float(x.rsplit(" ", 1)[1]) for x in lines if "model_faults_total{" in x)
-
     with pytest.raises(httpx.ReadTimeout):
         post(
             f"{inline_server.url}/rm?profile=rbio-mlp",
             json={"response": YES, "label": task("POISON")},
             timeout=0.1,
         )
-    before = faults()
+    before = metric(inline_server, FAILED)
     assert before > 0
-    time.sleep(0.8)
-    assert faults() == before  # the tries at 0.15, 0.35 and 0.75 s were not made
+    time.sleep(0.8)  # what is measured is the time: nothing happens in it
+    assert (
+        metric(inline_server, FAILED) == before
+    )  # the tries at 0.15, 0.35 and 0.75 s were not made
     assert 'client_gone"' in get(f"{inline_server.url}/metrics").text
 
 

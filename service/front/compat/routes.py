@@ -7,22 +7,19 @@ JSON body; the two GET routes are plain documents.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
-import structlog
 from fastapi import FastAPI, Request, Response
 
 from service.errors import ServiceError
 from service.front import wire
 from service.front.compat import nemo_gym, open_instruct, openrlhf, slime, vllm
 from service.front.compat.call import Call, read_call
-from service.front.hot import Reply, failure
+from service.front.hot import Reply, replied
 from service.pipeline import Pipeline
 from service.security.gate import ANYONE, Caller
-
-log = structlog.get_logger(__name__)
 
 Answer = Callable[[Pipeline, Call], Awaitable[Any]]
 
@@ -79,26 +76,27 @@ class CompatRoutes:
             return False  # the answer says what is wrong with it
         return profile is None or self.pipeline.waits_for(profile)
 
-    async def reply(
+    def reply(
         self,
         route: str,
         query: bytes,
         headers: Sequence[tuple[bytes, bytes]],
         body: bytes,
         caller: Caller = ANYONE,
-    ) -> Reply:
+    ) -> Coroutine[Any, Any, Reply]:
         """The answer, or what went wrong; never raises for a bad request."""
-        try:
-            call = read_call(query, headers, body, caller)
-            found = await ROUTES[route].answer(self.pipeline, call)
-            reply = Reply(200, _written(found))
-        except ServiceError as error:
-            reply = failure(error)
-        except Exception:
-            log.exception("request failed", route=route)
-            reply = failure(ServiceError("internal error; the server's log has it"))
-        self.pipeline.metrics.request(route, str(reply.status))
-        return reply
+        return replied(self.pipeline, route, self._answered, route, query, headers, body, caller)
+
+    async def _answered(
+        self,
+        route: str,
+        query: bytes,
+        headers: Sequence[tuple[bytes, bytes]],
+        body: bytes,
+        caller: Caller,
+    ) -> bytes:
+        call = read_call(query, headers, body, caller)
+        return _written(await ROUTES[route].answer(self.pipeline, call))
 
 
 def _written(answer: Any) -> bytes:
