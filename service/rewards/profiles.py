@@ -136,7 +136,7 @@ class Profile:
         at = 0
         for index, part in enumerate(self.composition.parts):
             judge = part.judge
-            end = at + len(judge.queries(item))
+            end = at + judge.asks(item)
             if index in findings:
                 components.append(judge.score_finding(item, answer, findings[index]))
             else:

@@ -134,10 +134,12 @@ class AskedJudge(Judge):
 
     def queries(self, item: Item) -> tuple[Query, ...]:
         """One question, or none where the request's truth settles it."""
+        return (self.question(item),) if self.asks(item) else ()
+
+    def asks(self, item: Item) -> int:
+        """1, or 0 where the request's truth settles it."""
         evidence = self.options.evidence
-        if evidence[0] == "truth" and (len(evidence) == 1 or item.truth is not None):
-            return ()
-        return (self.question(item),)
+        return int(evidence[0] != "truth" or (len(evidence) > 1 and item.truth is None))
 
     def score(self, item: Item, answer: Answer, verdicts: tuple[Verdict, ...]) -> Component:
         """Believe the first evidence that has an opinion."""

@@ -71,6 +71,10 @@ class Judge(ABC):
         """
         return ()
 
+    def asks(self, item: Item) -> int:
+        """How many they are."""
+        return len(self.queries(item))
+
     def work(self, item: Item, answer: Answer) -> Work | None:
         """What must be computed under a budget before judging; None: nothing, ``score`` decides.
 
