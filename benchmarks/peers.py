@@ -3,10 +3,11 @@
 Peers: FastAPI, LitServe, mosec, BentoML, MLServer, Ray Serve, PyTriton, KServe's Python server and
 bare grpc.aio. Each serves rbio's network over 20,000 genes in its idiomatic way
 (``benchmarks/peers/``), naive and with its first layer factorised, in an environment of its own
-(``build/peers/NAME``, built on first use). Needs wrk and h2load (Debian: apt-get install wrk
-nghttp2-client). What is finished is kept under ``build/peers/runs/RUN``, so that the same command
-goes on where it was interrupted; RUN is the commit with seconds and repeats unless ``--run`` names
-one. A peer that cannot be installed or started is in the table, with the reason.
+(``build/peers/NAME``, built on first use). Needs wrk, h2load and redis-server (Debian: apt-get
+install wrk nghttp2-client redis-server). What is finished is kept under ``build/peers/runs/RUN``,
+so that the same command goes on where it was interrupted; RUN is the commit with seconds and
+repeats unless ``--run`` names one. A peer that cannot be installed or started is in the table, with
+the reason.
 """
 
 from __future__ import annotations
@@ -200,7 +201,7 @@ def _positive(text: str) -> int:
 def main() -> None:
     """Measure what is missing, write and print the tables."""
     chosen = options()
-    servers.require("wrk", "h2load")
+    servers.require("wrk", "h2load", *(["redis-server"] if "own" in chosen.parts else []))
     folder = BUILD / "runs" / chosen.run
     if chosen.fresh and folder.is_dir():
         for file in folder.glob("*.json"):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import peers_memory
 import servers
 import serving
 from peers_contestants import OURS, OURS_GRPC
@@ -19,7 +20,7 @@ from peers_loads import LOADS, score, warm
 from peers_loads import measure as measure_load
 from peers_started import Started, pairs, started
 
-STEPS: Final = 7
+STEPS: Final = 7 + peers_memory.STEPS
 FRESH: Final = 1024
 PATIENCE_S: Final = 10.0
 
@@ -56,7 +57,7 @@ def measure(seconds: int, keeper: Keeper, arrays: Path) -> dict[str, Any]:
     begun = time.perf_counter()
     with servers.soft_verifier([arrays / "ours"], core=None):
         found["start_starter_s"] = time.perf_counter() - begun
-    return found
+    return found | peers_memory.measure(arrays, seconds, folder, step)
 
 
 async def fresh(ours: Started) -> dict[str, float]:

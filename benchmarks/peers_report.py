@@ -244,6 +244,28 @@ def _alone(results: Results) -> list[Line]:
         _line("start to ready, this model, s", 8, own["start_s"], "{:.1f}".format, most=True),
         _line("the same with the starter, s", 25, own["start_starter_s"], "{:.1f}".format,
               most=True),
+        *_remembered(own),
+    ]  # fmt: skip
+
+
+def _remembered(own: Found) -> list[Line]:
+    """What verdicts that are kept gain, and what keeping them costs."""
+    redis, growth, repeated = (own.get(name) for name in ("redis", "growth", "repeated"))
+    if redis is None or growth is None or repeated is None:  # of a run from before they were
+        return []
+    changed = abs(growth["ratio"] - 1)
+    bound = growth["full_mb"] / 20
+    return [
+        _line("Redis, 256 keys: commands", 1, redis["trips"], "{:.0f}".format, most=True),
+        _line("the same, p50, ms", 1.5, redis["ms"], most=True),
+        _line("the same, times as quick as key by key", 3, redis["one_ms"] / redis["ms"],
+              "{:.1f}".format),
+        _line("completions/s after 10,000,000 verdicts to after 10: change", 0.05, changed,
+              "{:.1%}".format, most=True),
+        _line(f"memory after 2,000,000 verdicts {growth['full_mb']:.0f} MB; what 8,000,000 more "
+              "add, MB", bound, growth["more_mb"], "{:.1f}".format, most=True),
+        _line(f"groups of 16, {repeated['hits']:.0%} of questions remembered, to format and truth "
+              "alone, by CPU", 0.9, repeated["ratio"]),
     ]  # fmt: skip
 
 
