@@ -34,11 +34,18 @@ class Held(msgspec.Struct):
     """Seconds per query in batches of 256, as the host measured it."""
 
 
-class Ready(msgspec.Struct, tag=True):
-    """Child: all models are warm and questions are answered."""
+class Warm(msgspec.Struct, tag=True):
+    """Worker: all models are warm; nobody is served before ``Welcome`` comes."""
 
     models: dict[str, str]
     """Digest by name, of those that it answers for itself or through a host."""
+
+
+class Ready(msgspec.Struct, tag=True):
+    """Child: questions are answered."""
+
+    models: dict[str, str]
+    """As of ``Warm``."""
     held: list[Held] = []
     """Of a host: what the workers are to ask it for."""
 
@@ -75,6 +82,10 @@ class Done(msgspec.Struct, tag=True):
 
 class Beat(msgspec.Struct, tag=True):
     """Child: its event loop turns; said every ``BEAT_S`` seconds."""
+
+
+class Welcome(msgspec.Struct, tag=True):
+    """Parent: the answer to ``Warm``, once the versions are those of all: serve."""
 
 
 class Prepare(msgspec.Struct, tag=True):
@@ -135,8 +146,8 @@ class Standing(msgspec.Struct, tag=True):
     processes: list[Process]
 
 
-FromChild = Ready | Wanted | Prepared | Refused | Done | Beat
-FromParent = Prepare | Commit | Abort | Told | Standing
+FromChild = Warm | Ready | Wanted | Prepared | Refused | Done | Beat
+FromParent = Welcome | Prepare | Commit | Abort | Told | Standing
 
 
 def framed(message: FromChild | FromParent) -> bytes:

@@ -27,6 +27,8 @@ from service.control import (
     Standing,
     Told,
     Wanted,
+    Warm,
+    Welcome,
     framed,
 )
 from service.errors import ServiceError
@@ -63,6 +65,8 @@ class Membership(asyncio.Protocol):
         self._standing: Sequence[Process] = ()
         self.informed = asyncio.Event()
         """The parent has told how all are."""
+        self.welcome = asyncio.Event()
+        """A worker may serve; or the parent is gone, and nobody says so any more."""
         self._names: dict[int, str] = {}
         self._asks = itertools.count()
         self._asked: dict[int, asyncio.Future[Outcome]] = {}
@@ -75,6 +79,16 @@ class Membership(asyncio.Protocol):
             lambda: self, sock=self._place.control
         )
         self._beat()
+
+    async def enter(self, models: dict[str, str]) -> None:
+        """Ask to be let in with versions of models, and wait for it.
+
+        That is at once, unless others serve other versions: they, or this process, are brought in
+        line before.
+        """
+        self.tell(Warm(models))
+        await self.welcome.wait()
+        await self.informed.wait()
 
     def standing(self) -> Sequence[Process]:
         """How all processes of the server are."""
@@ -111,6 +125,8 @@ class Membership(asyncio.Protocol):
             if isinstance(message, Standing):
                 self._standing = message.processes
                 self.informed.set()
+            elif isinstance(message, Welcome):
+                self.welcome.set()
             elif isinstance(message, Told):
                 answer = self._asked.get(message.ask)
                 if answer is not None and not answer.done():
@@ -126,6 +142,7 @@ class Membership(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         """The parent is gone: nobody would replace us, or tell us to end."""
         self.informed.set()
+        self.welcome.set()
         self._orphaned()
 
     def _beat(self) -> None:

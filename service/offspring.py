@@ -45,6 +45,8 @@ class Offspring:
         self.role = role
         self.number = number
         self.held: dict[str, Held] = {}
+        self.warm = False
+        """Its models are loaded; it takes part in replacing them."""
         self.ready = False
         self.finished = False
         """It is not needed, and not started again."""
@@ -103,7 +105,8 @@ class Offspring:
             pid, status = self.pid, 0
         if pid == 0:
             return None
-        self.pid, self.ready, self.silent_s = None, False, None
+        self.pid, self.silent_s = None, None
+        self.warm = self.ready = False
         if self.control is not None:
             self.control.close()
             self.control = None

@@ -4,9 +4,14 @@ First the model host that has it, if one does, loads the new version beside the 
 worker does, or asks the host's; if one of them cannot, all forget it and serve the old one on. Then
 the workers switch, each between two turns of its loop, and the host last. One model at a time.
 
+A worker that starts loads what the folder holds, and is let in when its versions are those that the
+others serve. Where they are not, since the folder was changed or a model was replaced meanwhile,
+the model is loaded anew by all of them first. If that fails, the others serve theirs on and the
+newcomer waits, until a later replacement succeeds or it is alone: two versions are not served.
+
 Limits: for the moments between the first worker's switch and the last one's, two clients may see
-two versions, each with its digest; a process that starts meanwhile loads what the folder holds, and
-is brought in line, or the others are, when it is ready.
+two versions, each with its digest; a model host that was started again answers for what its folder
+holds, so that what pins the version before is an error until the workers have switched.
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ from service.control import (
     Prepared,
     Refused,
     Told,
+    Welcome,
 )
 
 log = structlog.get_logger(__name__)
@@ -38,7 +44,7 @@ PREPARE_S: Final = 600.0
 
 
 class Member(Protocol):
-    """A process that is ready."""
+    """A process whose models are loaded."""
 
     role: str
     held: dict[str, Held]
@@ -57,7 +63,7 @@ class Rollout:
 
     Args:
         hosts: the model hosts that are ready.
-        workers: the workers that are ready.
+        workers: the workers that are warm.
     """
 
     def __init__(
@@ -78,6 +84,12 @@ class Rollout:
         self._told: list[Prepared] = []
         self._held: Held | None = None
         self._until = 0.0
+        self._crew: list[Member] = []
+        """The workers that were told to prepare."""
+        self._guests: dict[Member, dict[str, str]] = {}
+        """Workers that wait to be let in, and what they have."""
+        self._tried: set[Member] = set()
+        """Those of them for whom models are, or were, loaded anew."""
 
     def want(self, name: str, ask: Ask | None = None) -> None:
         """Have a model loaded anew, after those that wait."""
@@ -85,7 +97,7 @@ class Rollout:
         self.turn()
 
     def joined(self, models: dict[str, str]) -> None:
-        """A process is ready: what it serves is what all are to serve."""
+        """A model host is ready: what it has is what all are to ask it for."""
         for name, digest in models.items():
             agreed = self.serving.setdefault(name, digest)
             if digest != agreed and all(name != waiting for waiting, _ in self._queue):
@@ -93,13 +105,37 @@ class Rollout:
                 self._queue.append((name, None))
         self.turn()
 
+    def arrived(self, worker: Member, models: dict[str, str]) -> None:
+        """A worker is warm, and is let in once it has what all serve."""
+        self._guests[worker] = dict(models)
+        self.turn()
+
     def turn(self) -> None:
-        """Begin what waits, give up what takes too long."""
+        """Begin what waits, let in who may be, give up what takes too long."""
         if self._name is not None and time.monotonic() > self._until:
             late = ", ".join(member.role for member in self._waiting)
             self._fail(f"{late} did not load it within {PREPARE_S:.0f} s")
-        while self._name is None and self._queue:
+        while self._name is None:
+            self._let_in()
+            if not self._queue:
+                return
             self._start()
+
+    def _let_in(self) -> None:
+        for guest, models in list(self._guests.items()):
+            if all(worker in self._guests for worker in self._workers()):
+                self.serving.update(models)  # nobody serves anything else
+            apart = [
+                n for n, digest in models.items() if self.serving.setdefault(n, digest) != digest
+            ]
+            if not apart:
+                del self._guests[guest]
+                self._tried.discard(guest)
+                guest.say(Welcome())
+            elif guest not in self._tried:
+                log.warning("processes differ", role=guest.role, models=apart)
+                self._tried.add(guest)
+                self._queue.extend((name, None) for name in apart)
 
     def heard(self, member: Member, message: Prepared | Refused | Done) -> None:
         """What a process says of the model that is loaded."""
@@ -117,6 +153,9 @@ class Rollout:
     def lost(self, member: Member) -> None:
         """A process died."""
         self._asks = [ask for ask in self._asks if ask[0] is not member]
+        self._crew = [one for one in self._crew if one is not member]
+        self._guests.pop(member, None)
+        self._tried.discard(member)
         if member in self._waiting:
             self._waiting.remove(member)
             if self._phase in ("host", "workers"):
@@ -151,11 +190,12 @@ class Rollout:
             if not workers:
                 self._fail("no worker is ready")
                 return
+            self._crew = list(workers)
             self._enter("workers", workers, Prepare(self._roll, name, self._held))
         elif self._phase == "workers" and len({told.digest for told in self._told}) > 1:
             self._fail("processes found different versions; is its folder being written?")
         elif self._phase == "workers":
-            self._enter("switch", self._workers(), Commit(self._roll))
+            self._enter("switch", self._crew, Commit(self._roll))
         elif self._phase == "switch":
             for host in hosts:
                 if self._held is not None:
@@ -169,6 +209,10 @@ class Rollout:
         before = self.serving.get(name)
         changed = any(told.changed for told in self._told)
         self.serving[name] = now
+        for guest, models in self._guests.items():
+            if guest in self._crew:
+                models[name] = now
+        self._tried.clear()  # who came too late for this is brought in line next
         log.info("a model was loaded anew", model=name, was=before, now=now, changed=changed)
         self._finish(Outcome(name=name, before=before, now=now, changed=changed))
 
@@ -178,6 +222,8 @@ class Rollout:
             member.say(Abort(self._roll))
         name, now = self._name, self.serving.get(self._name)
         log.error("a model is not replaced", model=name, why=why)
+        for guest in self._tried:
+            log.error("a process has another version than is served, and waits", role=guest.role)
         self._finish(Outcome(name=name, before=now, now=now, changed=False, error=why))
 
     def _finish(self, outcome: Outcome) -> None:

@@ -179,6 +179,13 @@ async def _serve(
     settings = service.settings
     reports = reporting.build(settings.telemetry, service.pipeline.metrics)
     await service.start()
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    membership = None if place is None else Membership(place, service.rolling, stop.set)
+    service.pipeline.roller = membership or service.rolling
+    if membership is not None:
+        await membership.join()
+        await membership.enter(_digests(service))
+        service.pipeline.standing = membership.standing
     server = settings.server
     port = server.grpc_port if place is None else place.grpc_port
     grpc_server, grpc_port = await rpc.serve(
@@ -196,15 +203,8 @@ async def _serve(
     doors = Doors(settings.connections, *shared)
     keeping = asyncio.create_task(doors.keep(), name="doors")
     http = _http_server(service, entry, doors, reports, place)
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    membership = None if place is None else Membership(place, service.rolling, stop.set)
-    service.pipeline.roller = membership or service.rolling
-    if membership is not None:
-        await membership.join()
-        await membership.informed.wait()
-        service.pipeline.standing = membership.standing
     serving = asyncio.create_task(http.serve(sockets=[http_socket]), name="http")
     while not http.started and not serving.done():
         await asyncio.sleep(0.01)
@@ -216,7 +216,7 @@ async def _serve(
         loop.add_signal_handler(signal.SIGHUP, hangups.heard)
     else:
         tasks.append(asyncio.create_task(_look(service.pipeline.metrics)))
-        membership.tell(Ready({one.name: one.spec.digest for one in service.pipeline.models}))
+        membership.tell(Ready(_digests(service)))
     banner(service, http_socket.getsockname()[1], grpc_port)
     await stop.wait()
     for task in tasks:
@@ -227,6 +227,10 @@ async def _serve(
     await entry.stop()
     await asyncio.to_thread(reports.stop)
     return code
+
+
+def _digests(service: Service) -> dict[str, str]:
+    return {one.name: one.spec.digest for one in service.pipeline.models}
 
 
 async def _look(metrics: Metrics) -> None:

@@ -28,7 +28,7 @@ from typing import Final
 import structlog
 
 from service.addresses import Addresses
-from service.control import Done, FromChild, Held, Prepared, Ready, Refused, Standing, Wanted
+from service.control import Done, FromChild, Held, Prepared, Ready, Refused, Standing, Wanted, Warm
 from service.doorway import Seats
 from service.errors import StartupFault
 from service.offspring import Offspring
@@ -95,7 +95,7 @@ class Supervisor:
         ]
         self._rollout = Rollout(
             lambda: [host for host in self._hosts if host.ready],
-            lambda: [worker for worker in self._workers if worker.ready],
+            lambda: [worker for worker in self._workers if worker.warm],
         )
         self._folder = Path()
 
@@ -195,7 +195,10 @@ class Supervisor:
                     self._heard(child, message)
 
     def _heard(self, child: Offspring, message: FromChild) -> None:
-        if isinstance(message, Ready):
+        if isinstance(message, Warm):
+            child.warm = True
+            self._rollout.arrived(child, message.models)
+        elif isinstance(message, Ready):
             self._is_ready(child, message)
         elif isinstance(message, Wanted):
             self._rollout.want(message.name, (child, message.ask))
@@ -212,7 +215,8 @@ class Supervisor:
         if not self._shown and all(one.ready for one in self._workers):
             self._shown = True
             self._banner()
-        self._rollout.joined(message.models)
+        if child in self._hosts:
+            self._rollout.joined(message.models)
 
     def _told(self) -> None:
         """Let the workers know how everybody is."""

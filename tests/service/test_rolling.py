@@ -2,82 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
 import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import pytest
 
 from processes import LINE, PAIRS, RELATION, answers, point, version
+from rolled import SETTINGS, Rolled, asked
 from servers import ServerProcess, get, post, wait_until
 from service import room
 
-SETTINGS = """
-[starter]
-enabled = false
-[work]
-warm = false
-[admin]
-enabled = true
-[rolling]
-grace_s = {grace}
-[[models]]
-path = "tiny"
-run = "{run}"
-[profiles.models]
-"rbio-mlp" = "tiny"
-"""
 WAYS = {
     "in the loop": (1, "inline"),
     "on its thread": (1, "thread"),
     "two workers": (2, "inline"),
     "two workers and a host": (2, "thread"),
 }
-
-
-class Rolled:
-    """A server, and the versions of its model: each test rolls on to one that is new."""
-
-    def __init__(self, folder: Path, workers: int, run: str, grace: float = 60):
-        self._made = itertools.count()
-        self._folder = folder
-        self.now = self._version()
-        point(folder / "tiny", self.now.folder)
-        text = SETTINGS.format(run=run, grace=grace)
-        self.server = ServerProcess(folder, text, "--workers", str(workers)).start()
-        self.url = self.server.url
-
-    def _version(self) -> Version:
-        number = next(self._made)
-        folder = version(self._folder / f"v{number}", number)
-        return Version(folder, *answers(folder))
-
-    def turn(self) -> Version:
-        """A new version in the model's folder."""
-        made = self._version()
-        point(self._folder / "tiny", made.folder)
-        return made
-
-    def reload(self, name: str = "tiny") -> httpx.Response:
-        """Ask for it to be served."""
-        answer = post(f"{self.url}/v1/models/{name}/reload", timeout=60)
-        if answer.status_code == 200:
-            link = (self._folder / "tiny").resolve()
-            self.now = Version(link, *answers(link))
-        return answer
-
-
-class Version(NamedTuple):
-    """One of a model."""
-
-    folder: Path
-    digest: str
-    figures: dict[tuple[str, str], float]
 
 
 @pytest.fixture(scope="module", params=WAYS.values(), ids=WAYS)
@@ -94,17 +39,6 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rolled]:
     made = Rolled(tmp_path_factory.mktemp("single"), 1, "inline", grace=0.2)
     yield made
     made.server.stop()
-
-
-def asked(pairs: list[tuple[str, str]], model: str = "tiny") -> dict[str, Any]:
-    subjects, objects = ([pair[i] for pair in pairs] for i in (0, 1))
-    return {
-        "model": model,
-        "relation": RELATION,
-        "context": LINE,
-        "subjects": subjects,
-        "objects": objects,
-    }
 
 
 def scored(pair: tuple[str, str]) -> dict[str, Any]:

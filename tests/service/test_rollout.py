@@ -183,6 +183,121 @@ def test_a_process_that_comes_with_another_version_makes_all_look() -> None:
     assert [type(one) for one in house.workers[0].told] == [Prepare]
 
 
+class Newcomer(Member):
+    """A worker in another's place, warm with some version of the model."""
+
+    def __init__(self, house: Household, digest: str):
+        super().__init__("worker 1")
+        house.workers[1] = self
+        house.rollout.arrived(self, {"m": digest})
+
+    @property
+    def inside(self) -> bool:
+        return "Welcome" in self.kinds()
+
+
+def lost(house: Household) -> None:
+    dead = house.workers.pop(1)
+    house.rollout.lost(dead)
+    house.workers.append(dead)  # its place, until somebody takes it
+
+
+def test_who_comes_with_what_all_serve_is_let_in_at_once() -> None:
+    house = Household(host=False)
+    lost(house)
+    newcomer = Newcomer(house, "old")
+    assert newcomer.kinds() == ["Welcome"]
+    assert house.workers[0].told == []
+
+
+def test_who_comes_with_another_version_is_let_in_when_all_have_it() -> None:
+    house = Household(host=False)
+    lost(house)
+    newcomer, first = Newcomer(house, "new"), house.workers[0]
+    assert newcomer.kinds() == first.kinds() == ["Prepare"]
+    house.prepared(newcomer, "new", changed=False)
+    assert not newcomer.inside
+    house.prepared(first)
+    assert first.kinds() == ["Prepare", "Commit"]
+    house.done(newcomer)
+    assert not newcomer.inside  # the other one may serve the old one still
+    house.done(first)
+    assert newcomer.inside
+    assert house.rollout.serving == {"m": "new"}
+
+
+@pytest.mark.parametrize("when", ["as others load", "as others switch"])
+def test_who_comes_too_late_to_be_told_is_brought_in_line(when: str) -> None:
+    """It was forked, or read the folder, before the change; else it would stay behind for ever."""
+    house = Household(host=False)
+    first = house.workers[0]
+    lost(house)
+    del house.workers[1]
+    house.rollout.want("m", (first, 7))
+    house.workers.append(first)  # a place to take
+    if when == "as others switch":
+        house.prepared(first)
+    newcomer = Newcomer(house, "old")
+    if when == "as others load":
+        house.prepared(first)
+    assert newcomer.told == []
+    house.done(first)
+    assert house.outcome().now == "new"
+    assert newcomer.kinds() == ["Prepare"]
+    house.prepared(newcomer)
+    house.prepared(first, changed=False)
+    for one in (newcomer, first):
+        house.done(one)
+    assert newcomer.kinds() == ["Prepare", "Commit", "Welcome"]
+    assert house.rollout.serving == {"m": "new"}
+
+
+def test_two_versions_are_not_served_even_if_the_others_cannot_take_the_new_one() -> None:
+    house = Household(host=False)
+    first = house.workers[0]
+    lost(house)
+    newcomer = Newcomer(house, "new")
+    house.prepared(newcomer, "new", changed=False)
+    house.rollout.heard(first, Refused(first.roll, "no room"))
+    told = len(first.told)
+    for _ in range(3):
+        house.rollout.turn()
+    assert not newcomer.inside
+    assert len(first.told) == told  # it is not tried over and over
+    house.rollout.want("m", (first, 7))  # after the folder was put right
+    house.prepared(first, "old", changed=False)
+    house.prepared(newcomer, "old")
+    for one in (first, newcomer):
+        house.done(one)
+    assert newcomer.inside
+    assert house.outcome().now == "old"
+
+
+def test_the_last_one_left_serves_what_it_has() -> None:
+    house = Household(host=False)
+    lost(house)
+    newcomer = Newcomer(house, "new")
+    house.rollout.heard(house.workers[0], Refused(house.workers[0].roll, "no room"))
+    assert not newcomer.inside
+    house.rollout.lost(house.workers.pop(0))
+    house.rollout.turn()
+    assert newcomer.inside
+    assert house.rollout.serving == {"m": "new"}
+
+
+def test_a_newcomer_that_dies_holds_nobody_up() -> None:
+    house = Household(host=False)
+    lost(house)
+    newcomer, first = Newcomer(house, "new"), house.workers[0]
+    house.workers.remove(newcomer)
+    house.rollout.lost(newcomer)
+    assert first.kinds() == ["Prepare", "Abort"]
+    house.rollout.want("m", (first, 7))
+    house.prepared(first)
+    house.done(first)
+    assert house.outcome().now == "new"
+
+
 def test_messages_arrive_whole_however_they_are_cut() -> None:
     sent = [Ready({"m": "d"}, [HELD]), Prepared(3, "d", True, HELD), Refused(4, "nö"), Done(5)]
     data = b"".join(map(framed, sent))
