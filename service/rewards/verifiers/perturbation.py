@@ -8,6 +8,8 @@ Not covered: ``perturbation.response``.
 
 from __future__ import annotations
 
+from typing import Final
+
 from service.rewards.core import Item, Query, Reason
 from service.rewards.errors import ProfileFault, nearest
 from service.rewards.tasks import GeneCoexpression, PerturbationDE, PerturbationDir
@@ -20,6 +22,9 @@ _RELATIONS = {
     "perturbation.dir": ("perturbation.dir",),
     "gene.coexpression": ("perturbation.de", "gene.coexpression"),
 }
+
+_PERTURBED: Final = (PerturbationDE, PerturbationDir)
+"""Made once: a union of types would be, at each look."""
 
 
 class PerturbationJudge(AskedJudge):
@@ -43,20 +48,20 @@ class PerturbationJudge(AskedJudge):
     def task_fault(self, item: Item) -> Fault | None:
         """BAD_ITEM for a blank perturbation or gene."""
         task = item.task
-        if isinstance(task, GeneCoexpression):
-            return pair_fault(task.genes)
-        if isinstance(task, PerturbationDE | PerturbationDir):
+        if isinstance(task, _PERTURBED):
             genes = [task.perturbation] if isinstance(task.perturbation, str) else task.perturbation
             if not genes or not all(gene.strip() for gene in genes):
                 return Reason.BAD_ITEM, "task.perturbation: expected a gene name, got a blank"
             if not task.gene.strip():
                 return Reason.BAD_ITEM, "task.gene: expected a gene name, got a blank"
+        elif isinstance(task, GeneCoexpression):
+            return pair_fault(task.genes)
         return None
 
     def question(self, item: Item) -> Query:
         """Perturbed gene (a combination as ``A+B``), readout, cell line."""
         task, options = item.task, self.options
-        if isinstance(task, PerturbationDE | PerturbationDir):
+        if isinstance(task, _PERTURBED):
             subject = task.perturbation
             if not isinstance(subject, str):
                 subject = "+".join(subject)
