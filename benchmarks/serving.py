@@ -9,22 +9,17 @@ the same machine differs from hour to hour.
 
 from __future__ import annotations
 
-import argparse
 import random
-import sys
-import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
+import parts
 import servers
 import toy
+from parts import Report
 
 ROWS = 256
-Report = Callable[[str, str], None]
 
 
 def in_process(folder: Path, seconds: float) -> float:
@@ -166,26 +161,5 @@ def _cpu_seconds(pid: int) -> float:
 PARTS = {"predict": predict, "score": score, "small": small, "life": life}
 
 
-def main() -> None:
-    """Run the parts and print one line per figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=int, default=5, help="length of each measurement")
-    parser.add_argument("--only", choices=PARTS, help="one part alone")
-    chosen = parser.parse_args()
-    servers.require("wrk", "h2load")
-    print(f"Python {sys.version.split()[0]}, numpy {np.__version__}", flush=True)
-
-    def report(what: str, found: str) -> None:
-        print(f"{what:<55} {found}", flush=True)
-
-    with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
-        folder = toy.write_model(work / "toy")
-        for part, measure in PARTS.items():
-            if chosen.only in (None, part):
-                print(f"\n{measure.__doc__}", flush=True)
-                measure(folder, chosen.seconds, report, work)
-
-
 if __name__ == "__main__":
-    main()
+    parts.run(__doc__, PARTS, ("wrk", "h2load"), width=55)

@@ -9,22 +9,21 @@ request does not depend on that.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import random
 import signal
 import sys
-import tempfile
 import time
 import urllib.error
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+import parts
 import servers
 import toy
+from parts import Report
 
-Report = Callable[[str, str], None]
 ROUNDS = 3
 KILLS = 5
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -137,25 +136,5 @@ def _processes(url: str) -> list[dict[str, object]]:
 PARTS = {"growth": growth, "hop": hop, "crash": crash}
 
 
-def main() -> None:
-    """Run the parts and print one line per figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=int, default=5, help="length of each measurement")
-    parser.add_argument("--only", choices=PARTS, help="one part alone")
-    chosen = parser.parse_args()
-    servers.require("wrk")
-
-    def report(what: str, found: str) -> None:
-        print(f"{what:<45} {found}", flush=True)
-
-    with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
-        folder = toy.write_model(work / "toy")
-        for part, measure in PARTS.items():
-            if chosen.only in (None, part):
-                print(f"\n{measure.__doc__}", flush=True)
-                measure(folder, chosen.seconds, report, work)
-
-
 if __name__ == "__main__":
-    main()
+    parts.run(__doc__, PARTS, ("wrk",), width=45)
