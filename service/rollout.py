@@ -106,8 +106,16 @@ class Rollout:
         self.turn()
 
     def arrived(self, worker: Member, models: dict[str, str]) -> None:
-        """A worker is warm, and is let in once it has what all serve."""
+        """A worker is warm, and is let in once it has what all serve.
+
+        While others load another version it takes part; while they switch it waits.
+        """
         self._guests[worker] = dict(models)
+        if self._phase == "workers" and self._name is not None:
+            self._crew.append(worker)
+            self._waiting.append(worker)
+            self._until = time.monotonic() + PREPARE_S
+            worker.say(Prepare(self._roll, self._name, self._held))
         self.turn()
 
     def turn(self) -> None:
@@ -115,9 +123,9 @@ class Rollout:
         if self._name is not None and time.monotonic() > self._until:
             late = ", ".join(member.role for member in self._waiting)
             self._fail(f"{late} did not load it within {PREPARE_S:.0f} s")
-        while self._name is None:
+        while "switch" not in self._phase:
             self._let_in()
-            if not self._queue:
+            if self._name is not None or not self._queue:
                 return
             self._start()
 
@@ -132,7 +140,7 @@ class Rollout:
                 del self._guests[guest]
                 self._tried.discard(guest)
                 guest.say(Welcome())
-            elif guest not in self._tried:
+            elif self._name is None and guest not in self._tried:
                 log.warning("processes differ", role=guest.role, models=apart)
                 self._tried.add(guest)
                 self._queue.extend((name, None) for name in apart)
@@ -212,7 +220,7 @@ class Rollout:
         for guest, models in self._guests.items():
             if guest in self._crew:
                 models[name] = now
-        self._tried.clear()  # who came too late for this is brought in line next
+        self._tried.clear()  # who came as they switched is brought in line next
         log.info("a model was loaded anew", model=name, was=before, now=now, changed=changed)
         self._finish(Outcome(name=name, before=before, now=now, changed=changed))
 

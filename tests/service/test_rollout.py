@@ -226,20 +226,48 @@ def test_who_comes_with_another_version_is_let_in_when_all_have_it() -> None:
     assert house.rollout.serving == {"m": "new"}
 
 
-@pytest.mark.parametrize("when", ["as others load", "as others switch"])
-def test_who_comes_too_late_to_be_told_is_brought_in_line(when: str) -> None:
+def replacing(house: Household) -> Member:
+    """One worker is about to load a new version; the other's place is empty."""
+    lost(house)
+    dead = house.workers.pop()
+    first = house.workers[0]
+    house.rollout.want("m", (first, 7))
+    house.workers.append(dead)
+    return first
+
+
+def test_who_comes_as_others_load_takes_part() -> None:
     """It was forked, or read the folder, before the change; else it would stay behind for ever."""
     house = Household(host=False)
-    first = house.workers[0]
-    lost(house)
-    del house.workers[1]
-    house.rollout.want("m", (first, 7))
-    house.workers.append(first)  # a place to take
-    if when == "as others switch":
-        house.prepared(first)
+    first = replacing(house)
     newcomer = Newcomer(house, "old")
-    if when == "as others load":
-        house.prepared(first)
+    assert newcomer.kinds() == ["Prepare", "Welcome"]  # it serves what the others do until then
+    house.prepared(first)
+    assert first.kinds() == ["Prepare"]
+    house.prepared(newcomer)
+    for one in (first, newcomer):
+        house.done(one)
+    assert newcomer.kinds() == ["Prepare", "Welcome", "Commit"]
+    assert house.outcome().now == "new"
+
+
+def test_who_comes_with_the_new_version_as_others_load_waits_for_them() -> None:
+    house = Household(host=False)
+    first = replacing(house)
+    newcomer = Newcomer(house, "new")
+    house.prepared(newcomer, "new", changed=False)
+    house.prepared(first)
+    assert not newcomer.inside
+    for one in (first, newcomer):
+        house.done(one)
+    assert newcomer.kinds() == ["Prepare", "Commit", "Welcome"]
+
+
+def test_who_comes_as_others_switch_is_brought_in_line() -> None:
+    house = Household(host=False)
+    first = replacing(house)
+    house.prepared(first)
+    newcomer = Newcomer(house, "old")
     assert newcomer.told == []
     house.done(first)
     assert house.outcome().now == "new"
