@@ -1,7 +1,7 @@
 """How many connections each address has with all workers of a server, in memory that they share.
 
-Every worker counts its own in two rows of slots, found by two hashes of the address; a sum over the
-workers is what one slot says, and the lesser of the two what is believed. Hashes are seeded anew
+Every worker counts its own in two rows of slots, found by two halves of the address's hash; a sum
+over the workers is what one slot says, and the lesser of the two is believed. Hashes are seeded anew
 for each server (Python's, which forked workers inherit), so that nobody can aim at a slot of
 somebody else's. Limits: an address may be taken for larger than it is where both of its slots are
 shared with others (one pair of addresses in four thousand million); counts are read without a lock,
@@ -51,4 +51,6 @@ class Addresses:
 
 
 def _slots(address: str) -> Iterator[int]:
-    return (row * SLOTS + hash((row, address)) % SLOTS for row in range(ROWS))
+    """Of each row, by other bits of one keyed hash: tuples' hashes of two rows collide together."""
+    found = hash(address)
+    return (row * SLOTS + (found >> (16 * row)) % SLOTS for row in range(ROWS))
