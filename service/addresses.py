@@ -1,8 +1,8 @@
 """How many connections each address has with all workers of a server, in memory that they share.
 
 Every worker counts its own in two rows of slots, found by two halves of the address's hash; a sum
-over the workers is what one slot says, and the lesser of the two is believed. Hashes are seeded anew
-for each server (Python's, which forked workers inherit), so that nobody can aim at a slot of
+over the workers is what one slot says, and the lesser of the two is believed. Hashes are seeded
+anew for each server (Python's, which forked workers inherit), so that nobody can aim at a slot of
 somebody else's. Limits: an address may be taken for larger than it is where both of its slots are
 shared with others (one pair of addresses in four thousand million); counts are read without a lock,
 so that workers that let connections in within the same microseconds may let one in too many each.
