@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import servers
 from peers_contestants import HERE, Peer
 from peers_own import free_files
 from peers_started import Started, Unavailable, ask, build, started
@@ -126,14 +127,16 @@ class Subject:
         """What became of many at once."""
         return Counter(await asyncio.gather(*(self.send(request) for request in requests)))
 
-    async def all_workers(self) -> None:
-        """Wait until as many processes compute as this server was told to start."""
-        wanted = int(self.server.peer.options[-1]) if self.server.peer.options else 1
-        before, until = len(self.ledger.entries()), time.monotonic() + 30
-        while len({pid for _, pid in self.ledger.entries()[before:]}) < wanted:
+    async def whole(self) -> None:
+        """Wait until all processes that this server was told to start are ready."""
+        if not self.server.peer.options:  # one process, which answers already
+            return
+        url, until = f"http://127.0.0.1:{self.server.port}/readyz", time.monotonic() + 30
+        while (await asyncio.to_thread(servers.get, url))["down"]:
             if time.monotonic() > until:
-                raise Unavailable(f"{self.server.peer.name}: fewer than {wanted} workers compute")
-            await self.send_all(self.fresh(8))
+                raise Unavailable(f"{self.server.peer.name}: a process does not become ready")
+            await asyncio.sleep(0.05)
+        await self.send_all(self.fresh(8))
 
     def _verdict(self, reply: bytes) -> str:
         head, _, body = reply.partition(b"\r\n\r\n")
@@ -209,7 +212,7 @@ async def crowd(subject: Subject) -> str:
 
 async def killed(subject: Subject) -> str:
     """SIGKILL for the process that computed last."""
-    await subject.all_workers()
+    await subject.whole()
     pid = subject.ledger.entries()[-1][1]
     waiting = asyncio.create_task(subject.send_all(subject.fresh(64)))
     await asyncio.sleep(DELAY_MS / 2000)
