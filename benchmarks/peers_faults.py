@@ -109,7 +109,7 @@ class Subject:
         return await asyncio.open_connection("127.0.0.1", self.server.port)
 
     async def send(self, request: bytes) -> str:
-        """What became of one request: good, bad, refused, closed or hung."""
+        """What became of one request: good, null, error, refused, closed or hung."""
         try:
             async with asyncio.timeout(PATIENCE_S):
                 reader, writer = await self.connect()
@@ -155,7 +155,7 @@ class Subject:
             return "closed"  # cut off in the middle
         except (KeyError, TypeError):
             return "error"
-        return "good" if isinstance(p, float) else "error"
+        return "good" if isinstance(p, float) else "null" if p is None else "error"
 
 
 def _joined(body: bytes) -> bytes:
@@ -242,7 +242,7 @@ def _told(found: Counter[str]) -> str:
     names = {"good": "answered", "error": "errors"}
     return ", ".join(
         f"{found[kind]:,} {names.get(kind, kind)}"
-        for kind in ("good", "refused", "error", "closed", "hung")
+        for kind in ("good", "null", "refused", "error", "closed", "hung")
         if found[kind]
     )
 
