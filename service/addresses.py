@@ -1,11 +1,11 @@
 """How many connections each address has with all workers of a server, in memory that they share.
 
-Every worker counts its own in two rows of slots, found by two halves of the address's hash; a sum
-over the workers is what one slot says, and the lesser of the two is believed. Hashes are seeded
+Every worker counts its own in four rows of slots, found by four pieces of the address's hash; a sum
+over the workers is what one slot says, and the least of the four is believed. Hashes are seeded
 anew for each server (Python's, which forked workers inherit), so that nobody can aim at a slot of
-somebody else's. Limits: an address may be taken for larger than it is where both of its slots are
-shared with others (one pair of addresses in four thousand million); counts are read without a lock,
-so that workers that let connections in within the same microseconds may let one in too many each.
+somebody else's. Limits: an address counts as larger than it is where others share all four of its
+slots (beside 8,192 others, one in some five thousand); counts are read without a lock, so that
+workers that let connections in within the same microseconds may let one in too many each.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import mmap
 from collections.abc import Iterator
 from typing import Final
 
-ROWS: Final = 2
+ROWS: Final = 4
 SLOTS: Final = 1 << 16
 _BYTES: Final = 4
 
@@ -51,6 +51,6 @@ class Addresses:
 
 
 def _slots(address: str) -> Iterator[int]:
-    """Of each row, by other bits of one keyed hash: tuples' hashes of two rows collide together."""
+    """Of each row, by other bits of one keyed hash: rows collide apart from each other."""
     found = hash(address)
     return (row * SLOTS + (found >> (16 * row)) % SLOTS for row in range(ROWS))
