@@ -91,14 +91,14 @@ class Pipeline:
         self._available.clear()
 
     def waits_for(self, profile: str = "", model: str = "") -> bool:
-        """Whether a request for a profile, or to a model, may have to wait for anything.
+        """Whether a request for a profile or to a model (neither: to any) may have to wait.
 
         Not for what does not exist: the answer to that is known at once.
         """
         name = profile or model
         known = self._waits.get(name)
         if known is None:
-            known = self._profile_waits(profile) if profile else self._any_waits({model})
+            known = self._profile_waits(profile) if profile else self._any_waits({model or "*"})
             if len(self._waits) > 1000:  # names come from requests: do not let them pile up
                 self._waits.clear()
             self._waits[name] = known

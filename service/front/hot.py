@@ -40,6 +40,7 @@ class _Asked(msgspec.Struct):
     model: str = ""
 
 
+_PREDICT: Final = "/v1/predict"
 _ASKED: Final = msgspec.json.Decoder(_Asked)
 
 
@@ -50,7 +51,7 @@ class HotRoutes:
         self.pipeline = pipeline
         self._answers: dict[str, Callable[[bytes, Caller], Awaitable[bytes]]] = {
             "/v1/score": self._score,
-            "/v1/predict": self._predict,
+            _PREDICT: self._predict,
         }
 
     def __contains__(self, route: str) -> bool:
@@ -68,14 +69,21 @@ class HotRoutes:
         """
         return finished(self.reply(route, body, caller))
 
-    def waits(self, body: bytes, caller: Caller = ANYONE) -> bool:
-        """Whether the request in a body may have to wait for anything."""
+    def waits(self, body: bytes, caller: Caller = ANYONE, route: str = "") -> bool:
+        """Whether the request in a body may have to wait for anything.
+
+        A body that asks a model need not be read to know, where no model waits.
+        """
         if caller.waits:
             return True
+        if route == _PREDICT and not self.pipeline.waits_for():
+            return False
         try:
             asked = _ASKED.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False  # what is wrong with it can be said at once
+        if not asked.profile and not asked.model:
+            return False
         return self.pipeline.waits_for(asked.profile, asked.model)
 
     async def _score(self, body: bytes, caller: Caller) -> bytes:

@@ -252,7 +252,7 @@ class HotProtocol(HttpToolsProtocol):
             return
         self._route = None
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        if self._hot.waits(body, self._caller):
+        if self._hot.waits(body, self._caller, route):
             self._pass_on(body)
             return
         last = self._last or not self.parser.should_keep_alive()

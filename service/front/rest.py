@@ -91,7 +91,7 @@ class Dispatcher:
                 return await watched_late(reply, receive)
         else:
             reply = self._hot.reply(route, body, caller)
-            if not self._hot.waits(body, caller):
+            if not self._hot.waits(body, caller, route):
                 return await reply
         return await watched(reply, receive)
 
