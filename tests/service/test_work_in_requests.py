@@ -148,6 +148,23 @@ def test_a_model_on_its_thread_holds_up_its_own_profiles_only(config: Path) -> N
     assert tell(config, story) == [True, False, True]
 
 
+@pytest.mark.parametrize(
+    ("run", "waits"),
+    [("inline", [False, False]), ("thread", [True, False])],
+    ids=["no model waits", "one of them waits"],
+)
+def test_a_predict_request_waits_for_its_own_model(
+    config: Path, run: str, waits: list[bool]
+) -> None:
+    config.write_text(config.read_text().replace('name = "slow"', f'name = "slow"\nrun = "{run}"'))
+
+    async def story(hot: HotRoutes) -> list[bool]:
+        bodies = [b'{"model": "slow"}', b'{"model": "fake"}']
+        return [hot.waits(one, route="/v1/predict") for one in bodies]
+
+    assert tell(config, story) == waits
+
+
 class Listener:
     """Keeps what it is told."""
 
