@@ -282,8 +282,9 @@ def _faults(results: Results, peers: Sequence[Peer]) -> str:
             "64 answered or refused; back ≤ 2 s", "64 answered"]  # fmt: skip
     note = (
         "\n\nA batch takes 50 ms here, so a server that computes request by request answers 200 of "
-        "2,000 in the ten seconds after which a request counts as hung. Two workers of this server "
-        "where one is killed."
+        "2,000 in the ten seconds after which a request counts as hung. Where a process is killed, "
+        "this server has two workers, and what dies is the model host that computes for both; "
+        "null: an answer with the status MODEL_ERROR and no figure."
     )
     head = ["", *BEHAVIOURS.values()]
     return "## Behaviour when it matters\n\n" + _table(head, [*rows, aims]) + note
