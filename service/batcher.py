@@ -4,8 +4,9 @@ Work-conserving: an idle model starts at once, a busy one collects what arrives 
 queries in flight are computed once. Work that would be late, or that nobody waits for any more,
 leaves the queue; what is let in is ``service.admission``'s to say, what is next
 ``service.waiting``'s. A failing batch is halved to isolate the bad query; wrong lengths and
-non-finite figures become MODEL_ERROR. A model cheaper than a thread switch is called in the loop,
-where none of this costs anything.
+non-finite figures become MODEL_ERROR. A batch whose model host died is asked once more when there
+is another (``service.second_asking``), each query until its deadline. A model cheaper than a thread
+switch is called in the loop, where none of this costs anything.
 
 Not covered: several batches of one model at a time. A model that wants parallelism has it inside.
 """
@@ -16,7 +17,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -24,20 +25,23 @@ import structlog
 
 from service.admission import Door
 from service.cache import Key
-from service.guard import EXPIRED, FAILED, Outcome, guarded, outcomes
+from service.guard import EXPIRED, FAILED, Outcome, guarded, guarded_but_for_loss, outcomes
 from service.metrics import Metrics
 from service.pace import Pace
 from service.requests import Priority
+from service.second_asking import SecondAsking
 from service.settings import Batching
 from service.waiting import Flight, Trip, Waiting
 from worldmodels import devices
-from worldmodels.core import Queries, Status, Verdicts, WorldModel
+from worldmodels.core import ModelLost, Queries, Status, Verdicts, WorldModel
 from worldmodels.trace_context import CARRIED, Headers
 
 log = structlog.get_logger(__name__)
 
 WARM_UP_QUERIES: Final = 256
 DEAR_S: Final = 0.1
+LOOK_S: Final = 0.25
+"""For so long at a time a model host that is away is waited for."""
 
 
 class Hosted:
@@ -65,6 +69,10 @@ class Hosted:
         self._runner: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._waiting = Waiting()
+        self._again = SecondAsking()
+        self._away: Callable[[float], bool] | None = None
+        """Waits for the model host that died, while none has taken its place."""
+        self._draining = False
         self._flights: dict[Key, Flight] = {}
         self._pace = Pace()
         self._door = Door(self.name, settings, self._waiting, self._pace)
@@ -95,13 +103,11 @@ class Hosted:
 
     def _seconds_alone(self, times: int) -> float:
         """What one query takes, the last time that it is asked."""
-        query = self.model.examples(1)
-        took = 0.0
+        query, start = self.model.examples(1), 0.0
         for _ in range(times):
             start = time.perf_counter()
             guarded(self.model, query, self._metrics)
-            took = time.perf_counter() - start
-        return took
+        return time.perf_counter() - start
 
     def know_cost(self, cost_s: float) -> None:
         """What a query costs, where what we ask remembers the examples and cannot show it."""
@@ -125,6 +131,10 @@ class Hosted:
         if not self.inline:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"model-{self.name}")
             self._runner = asyncio.create_task(self._work(), name=f"runner-{self.name}")
+
+    def drain(self) -> None:
+        """The server ends: a model host that dies now is not waited for."""
+        self._draining = True
 
     async def stop(self) -> None:
         """End the runner; a batch that is on the thread is left to finish."""
@@ -155,7 +165,7 @@ class Hosted:
     @property
     def depth(self) -> int:
         """Queries that wait."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._again)
 
     def ask_now(self, queries: Queries) -> Verdicts:
         """Answer in the calling thread: for models that are cheaper than a switch."""
@@ -236,7 +246,7 @@ class Hosted:
         left = False
         for flight in flights:
             flight.waiters -= 1
-            if not flight.waiters and self._waiting.leave(flight):
+            if not flight.waiters and (self._waiting.leave(flight) or self._again.leave(flight)):
                 self._land([flight], [EXPIRED])
                 left = True
         if left:
@@ -245,6 +255,7 @@ class Hosted:
     async def _work(self) -> None:
         """Serve the queue for ever: one batch after the other, each of one relation."""
         while True:
+            await self._host_back()
             batch = self._collect()
             if not batch:
                 self._wake.clear()
@@ -253,11 +264,34 @@ class Hosted:
             rows: Sequence[Outcome] = [FAILED] * len(batch)
             try:
                 rows = await self._computed(batch)
+            except ModelLost as fault:
+                batch = self._lost(batch, fault)
+                rows = [FAILED] * len(batch)
             except Exception:  # whatever it is, those who wait are told and the queue goes on
                 log.exception("a batch failed", model=self.name, queries=len(batch))
             finally:
                 self._door.end()
                 self._land(batch, rows)
+
+    async def _host_back(self) -> None:
+        """Wait for a model host that died, as long as anybody waits for its answer."""
+        while self._away is not None and self.depth and not self._draining:
+            loop = asyncio.get_running_loop()
+            if await loop.run_in_executor(self._executor, self._away, LOOK_S):
+                self._away = None
+
+    def _lost(self, batch: Sequence[Flight], fault: ModelLost) -> list[Flight]:
+        """Its host died: what is given up; the rest is asked again when there is another."""
+        if self._draining:  # nobody takes its place
+            return list(batch)
+        self._away = fault.back
+        left = [flight for flight in batch if not flight.waiters]
+        self._land(left, [EXPIRED] * len(left))
+        given_up = self._again.lost([flight for flight in batch if flight.waiters])
+        again = len(batch) - len(left) - len(given_up)
+        self._metrics.asked_again(self.name, again)
+        log.warning("a batch was lost", model=self.name, again=again, given_up=len(given_up))
+        return given_up
 
     async def _computed(self, batch: Sequence[Flight]) -> list[Outcome]:
         columns = [list(column) for column in zip(*(f.query for f in batch), strict=True)]
@@ -284,7 +318,7 @@ class Hosted:
         self._running = True
         CARRIED.set(carried)
         try:
-            return guarded(self.model, queries, self._metrics)
+            return guarded_but_for_loss(self.model, queries, self._metrics)
         finally:
             self._running = False
 
@@ -298,9 +332,11 @@ class Hosted:
         """The next batch; empty if nothing waits. What would be late with it is told so now."""
         batch: list[Flight] = []
         while not batch and self.depth:
-            batch, late = self._waiting.take(
-                self._settings.max_batch, time.monotonic(), self._pace.seconds
-            )
+            now, most = time.monotonic(), self._settings.max_batch
+            if self._again:
+                batch, late = self._again.take(now)
+            else:
+                batch, late = self._waiting.take(most, now, self._pace.seconds)
             self._land(late, [EXPIRED] * len(late))
         self._metrics.queue_depth(self.name, self.depth)
         return batch

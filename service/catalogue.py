@@ -108,6 +108,12 @@ class Catalogue:
         self._faults = Series(
             "counter", "model_faults", "Failed calls of a model", ("model", "kind")
         )
+        self._retries = Series(
+            "counter",
+            "model_retries",
+            "Queries asked once more, since the model host that had them died",
+            ("model",),
+        )
         self._work = Series(
             "counter", "work_jobs", "Computations in own processes, by outcome", ("reason",)
         )

@@ -17,6 +17,7 @@ from service.metrics import Metrics
 from worldmodels.core import (
     ANSWERED,
     ModelFault,
+    ModelLost,
     Queries,
     Status,
     Verdicts,
@@ -53,6 +54,18 @@ def guarded(model: WorldModel, queries: Queries, metrics: Metrics) -> Verdicts:
 
     At most 4·log₂(n)+8 calls: a model that fails on everything is not asked n times.
     """
+    try:
+        return guarded_but_for_loss(model, queries, metrics)
+    except ModelLost:
+        return _all_failed(len(queries))
+
+
+def guarded_but_for_loss(model: WorldModel, queries: Queries, metrics: Metrics) -> Verdicts:
+    """As ``guarded``, but a model host that died is told, for who asks again.
+
+    Raises:
+        ModelLost: as said.
+    """
     n = len(queries)
     calls_left = [4 * math.ceil(math.log2(max(n, 2))) + 8]
     return _isolated(model, queries, metrics, calls_left)
@@ -67,6 +80,10 @@ def _isolated(
     calls_left[0] -= 1
     try:
         return _figures_checked(model.predict(queries), n, model.spec.name, metrics)
+    except ModelLost as fault:
+        metrics.model_fault(model.spec.name, "lost")
+        log.warning("model host is gone", model=model.spec.name, queries=n, error=str(fault))
+        raise
     except _Malformed as fault:
         metrics.model_fault(model.spec.name, "malformed")
         log.warning("model answered nonsense", model=model.spec.name, queries=n, found=str(fault))

@@ -141,8 +141,13 @@ class Metrics(Catalogue):
         self._reserved.set((device,), reserved)
 
     def model_fault(self, model: str, kind: str) -> None:
-        """Count a failed call: exception, length, non_finite."""
+        """Count a failed call: exception, malformed, non_finite, lost."""
         self._faults.add((model, kind))
+
+    def asked_again(self, model: str, queries: int) -> None:
+        """Count queries that a model host died with and that are asked once more."""
+        if queries:
+            self._retries.add((model,), queries)
 
     def cache(self, tier: str, hits: int, misses: int) -> None:
         """Count lookups of one tier (``memory``, ``redis``, ``flight``)."""

@@ -278,6 +278,8 @@ async def _drain(
     grace = service.settings.server.grace_s
     log.info("draining", grace_s=grace)
     service.pipeline.drain()
+    for model in service.pipeline.models.all:
+        model.drain()
     http.should_exit = True
     connections = list(http.server_state.connections)
     _, late = await asyncio.wait(

@@ -35,7 +35,8 @@ class Flight:
     """One query on its way, with everyone who waits for it."""
 
     __slots__ = (
-        "carried", "deadline", "enqueued", "future", "key", "priority", "query", "trip", "waiters",
+        "carried", "deadline", "enqueued", "future", "key", "losses", "priority", "query", "trip",
+        "waiters",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +53,8 @@ class Flight:
         self.deadline = deadline
         self.priority = priority
         self.waiters = 0
+        self.losses = 0
+        """How many model hosts died with it."""
         self.trip: Trip | None = None
         self.carried: Headers = ()
         """The trace of the first who waits for it and is traced, for a model on another server."""

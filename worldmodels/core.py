@@ -12,7 +12,7 @@ import bisect
 import enum
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
 
@@ -232,6 +232,19 @@ class WorldModel(Protocol):
 
 class ModelFault(Exception):
     """A world model cannot be built, loaded or asked; the message says what to do about it."""
+
+
+class ModelLost(ModelFault):
+    """The process of this server that computes went away before it answered; others take its place.
+
+    Args:
+        said: what happened.
+        back: waits so many seconds at most; whether it, or its successor, can be asked again.
+    """
+
+    def __init__(self, said: str, back: Callable[[float], bool]):
+        super().__init__(said)
+        self.back = back
 
 
 def quantise(values: NDArray[np.floating]) -> Floats:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Mapping
@@ -35,6 +37,7 @@ from worldmodels.registry import Source
 OPTIONS: Final[Mapping[str, str]] = {
     "delay_ms": "sleep so long in every batch",
     "hang": "a gene that makes predict never return",
+    "kill": "a gene that kills the process",
     "most_rows": "more rows at once raise MemoryError",
     "poison": "a gene that makes predict raise",
     "nan": "a gene that gets p NaN with status OK",
@@ -74,6 +77,7 @@ class FakeModel:
             for key in ("poison", "nan", "short")
         )
         self._hang = genes.canonical(options["hang"]) if options.get("hang") else None
+        self._kill = genes.canonical(options["kill"]) if options.get("kill") else None
         self._most_rows = _rows(source.name, options.get("most_rows"))
         self._unknown = options.get("unknown") or None
         self.spec = _spec(source, options, genes)
@@ -96,6 +100,8 @@ class FakeModel:
                 raise RuntimeError(f"the fake model was asked for its poison {self._poison!r}")
             if self._hang in names:
                 threading.Event().wait()
+            if self._kill in names:
+                os.kill(os.getpid(), signal.SIGKILL)
             short |= self._short in names
             if status[row] in ANSWERED and self._nan not in names:
                 where = canonical_context(context) if self.spec.contexts or context else ""

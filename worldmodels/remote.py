@@ -7,7 +7,8 @@ figures pass through unchanged. Whatever goes wrong on the way is a ``ModelFault
 number. The trace that a question belongs to (``trace_context``) goes on there.
 
 A process of the same server (``Known``) is asked over a Unix socket; there the model is not another
-one but the same elsewhere: it keeps its own specification and digest, which every question pins.
+one but the same elsewhere: it keeps its own specification and digest, which every question pins. If
+it goes away before it answers, that is a ``ModelLost``, which knows how to wait for its successor.
 
 Limits: one remote model per source; no retries here (callers of the service retry); a certificate
 is read once. Options: ``url`` (grpc://host:port, grpcs://host:port or unix:PATH), ``model`` (its
@@ -27,7 +28,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from worldmodels import remote_access, remote_channel, trace_context
-from worldmodels.core import Floats, ModelFault, ModelSpec, Queries, Status, Verdicts, answered
+from worldmodels.core import (
+    Floats,
+    ModelFault,
+    ModelLost,
+    ModelSpec,
+    Queries,
+    Status,
+    Verdicts,
+    answered,
+)
 from worldmodels.genes import GeneResolver
 from worldmodels.registry import Source
 
@@ -38,6 +48,7 @@ if TYPE_CHECKING:
 
 ROWS_PER_REQUEST: Final = 65_536
 SHOWN: Final = 8
+GONE: Final = "UNAVAILABLE"
 ON_THE_WAY: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN"})
 PAUSE_S: Final = 1.0
 """After a failure on the way, so long no further request is tried: a caller that halves a failing
@@ -79,6 +90,7 @@ class RemoteModel:
         self._channel = remote_channel.opened(source.name, options)
         self._process = os.getpid()
         self._failure: tuple[float, str] = (float("-inf"), "")
+        self._found_again = False
         self._predict, self._list = remote_channel.calls(self._channel)
         self._known = known
         if known is not None:
@@ -95,7 +107,7 @@ class RemoteModel:
 
         Raises:
             ModelFault: it does not answer, refuses, answers something else than was asked, or
-                serves another model by now.
+                serves another model by now. ModelLost: it is a process of this server, and died.
         """
         if os.getpid() != self._process:
             raise ModelFault(
@@ -208,16 +220,38 @@ class RemoteModel:
         try:
             access = remote_access.metadata(self._name, self._options)
             sent = [*access, *trace_context.CARRIED.get()]
-            return call(request, timeout=self._timeout_s, metadata=sent)
+            # A connection that was seen again may be the dead one, not yet known to be dead.
+            patient, self._found_again = self._found_again, False
+            return call(
+                request, timeout=self._timeout_s, metadata=sent, wait_for_ready=patient or None
+            )
         except grpc.RpcError as error:
             code, details = _told(error)
             said = f"{self._where()} does not answer: {code}: {details}"
+            if code == GONE and self._known is not None:
+                raise ModelLost(said, self._back) from error
             if code in ON_THE_WAY:
                 said += ". Is that server up, and is timeout_s long enough?"
                 self._failure = (time.monotonic(), said)
             raise ModelFault(said) from error
         except ValueError as error:  # grpc's way to say that the channel is closed
             raise ModelFault(f"{self._where()}: {error}") from error
+
+    def _back(self, seconds: float) -> bool:
+        import grpc
+
+        try:
+            ready = grpc.channel_ready_future(self._channel)
+        except ValueError:  # closed, as who asks will be told
+            return True
+        try:
+            ready.result(timeout=seconds)
+        except grpc.FutureTimeoutError:
+            return False
+        finally:
+            ready.cancel()
+        self._found_again = True
+        return True
 
     def _where(self) -> str:
         return f"model {self._name!r} ({self._model!r} at {self._url})"

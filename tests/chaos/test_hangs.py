@@ -73,7 +73,7 @@ def stopped(*victims: int) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("kind", "allowed"),
-    [("worker", {"reset"}), ("model host", {"MODEL_ERROR", "429", "503", "504"})],
+    [("worker", {"reset"}), ("model host", {"429", "503", "504"})],
     ids=["a worker", "the model host"],
 )
 def test_who_is_stopped_is_replaced_under_traffic(

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from processes import PAIRS, pids, point, standing
+from processes import PAIRS, metric, pids, point, standing
 from rolled import Rolled, asked
 from servers import get, post, wait_until
 
@@ -30,6 +30,13 @@ def rolled(
 @pytest.fixture
 def loops(tmp_path: Path) -> Iterator[Rolled]:
     made = Rolled(tmp_path, 2, "inline")
+    yield made
+    made.server.stop()
+
+
+@pytest.fixture
+def hosted(tmp_path: Path) -> Iterator[Rolled]:
+    made = Rolled(tmp_path, 2, "thread")
     yield made
     made.server.stop()
 
@@ -112,3 +119,27 @@ def test_a_folder_that_is_damaged_meanwhile_costs_the_newcomer_only(loops: Rolle
     point(loops.server.folder / "tiny", folder)
     made_whole(loops, victim)
     assert digests(loops) == {old.digest}
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["the same", "another version"])
+def test_a_host_that_takes_the_place_of_a_dead_one_answers_for_its_own_version_only(
+    hosted: Rolled, other: bool
+) -> None:
+    """What was asked of one version is never answered by another: it is an error then."""
+    made_whole(hosted)
+    (victim,) = pids(hosted.server, "model host")
+    wait, old = "softverifier_queue_wait_seconds_count", hosted.now
+    before = metric(hosted.server, wait, model="tiny")
+    os.kill(victim, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(post, f"{hosted.url}/v1/predict", json=asked(PAIRS), timeout=30)
+        wait_until(lambda: metric(hosted.server, wait, model="tiny") > before, 10, "not sent")
+        new = hosted.turn() if other else old
+        os.kill(victim, signal.SIGKILL)
+        answer = waiting.result().json()
+    assert answer["digest"] == old.digest
+    assert answer["p"] == [None if other else old.figures[pair] for pair in PAIRS]
+    assert set(answer["status"]) == {"MODEL_ERROR" if other else "OK"}
+    wait_until(lambda: digests(hosted) == {new.digest}, 30, "the workers do not follow")
+    answer = post(f"{hosted.url}/v1/predict", json=asked(PAIRS)).json()
+    assert answer["p"] == [new.figures[pair] for pair in PAIRS]

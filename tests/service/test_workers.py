@@ -116,7 +116,7 @@ def test_a_killed_worker_takes_only_its_own_requests_with_it(server: ServerProce
     assert back < 10  # 2 s where the machine is free
 
 
-def test_a_killed_host_makes_honest_errors_until_it_is_back(server: ServerProcess) -> None:
+def test_what_a_killed_host_had_is_asked_again_when_it_is_back(server: ServerProcess) -> None:
     (victim,) = pids(server, "model host")
     with ThreadPoolExecutor(65) as pool:
         asked = in_flight(pool, server, "HOST")
@@ -129,12 +129,11 @@ def test_a_killed_host_makes_honest_errors_until_it_is_back(server: ServerProces
         )
         assert outcome(server.url, "rbio-mlp", "INLINE") == "ok OK"  # another model
         wait_until(lambda: whole(server, victim), 20, "not back")
-        wait_until(lambda: outcome(server.url, "slow", f"B{time.time()}") == "ok OK", 10, "no hope")
+        assert outcome(server.url, "slow", f"B{time.time()}") == "ok OK"
         back = time.monotonic() - killed
-        found = Counter(one.result() for one in asked)
-    assert set(found) <= {"ok OK", "error MODEL_ERROR"}
-    assert found["error MODEL_ERROR"] > 0
-    print(f"host answers after {back:.2f} s: {dict(found)}")
+        assert Counter(one.result() for one in asked) == {"ok OK": 64}
+    assert metric(server, "softverifier_model_retries_total", model="slow") > 0
+    print(f"host answers after {back:.2f} s")
     assert back < 15  # 2 s where the machine is free
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -104,6 +107,21 @@ def test_it_has_no_more_room_than_asked() -> None:
     assert len(model.predict(_ask(model, ("A", "B"), ("B", "C")))) == 2
     with pytest.raises(ModelFault, match="most_rows is '0'"):
         _fake(most_rows="0")
+
+
+def test_it_kills_its_process_as_asked() -> None:
+    code = (
+        "from worldmodels import registry\n"
+        "from worldmodels.core import Queries\n"
+        "from worldmodels.genes import GeneResolver\n"
+        "source = registry.Source(family='fake', name='fake', options={'kill': 'KILL'})\n"
+        "model = registry.load(source, GeneResolver.as_they_are())\n"
+        "for name in ('A', 'KILL'):\n"
+        "    model.predict(Queries('perturbation.de', [name], ['B'], ['']))\n"
+        "    print(name, flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, "A\n")
 
 
 def test_it_hangs_as_asked() -> None:
