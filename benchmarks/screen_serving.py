@@ -3,10 +3,10 @@
     python benchmarks/screen_serving.py [--device cuda] [--model models/screen]
 
 Without --model a model is made of random numbers: 4 lines of 1,250 perturbations with 90 listed
-readouts each, 10,000 readouts, 20,000 perturbations to ask for, three families, nets of full width,
-as a checkpoint folder that is mapped and asked as a server would. Printed: how long a row of
-readouts takes when its perturbation is first asked for, and by batch size how many pairs a second
-are looked up, from names (strings in columns, as they come from the wire) and from codes.
+readouts each, 10,000 readouts, 20,000 perturbations to ask for, three families, nets and trees of
+full size, as a checkpoint folder that is mapped and asked as a server would. Printed: how long a
+row of readouts takes when its perturbation is first asked for, and by batch size how many pairs a
+second are looked up, from names (strings in columns, as they come from the wire) and from codes.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ from worldmodels.calibration import Platt  # noqa: E402
 from worldmodels.checkpoints import Checkpoint  # noqa: E402
 from worldmodels.core import Queries  # noqa: E402
 from worldmodels.genes import GeneResolver  # noqa: E402
-from worldmodels.perturbation import screen_checkpoint, screen_evidence, screen_nets  # noqa: E402
+from worldmodels.perturbation import screen_checkpoint, screen_evidence, screen_nets, screen_trees  # noqa: E402
 from worldmodels.perturbation.screen import Screen  # noqa: E402
+from worldmodels.perturbation.screen_ensemble import Ensemble  # noqa: E402
 from worldmodels.perturbation.screen_features import SUMMARISED, SUMMARY, WIDTHS  # noqa: E402
 from worldmodels.perturbation.screen_fitted import Fitted, Head, Lesson, Relation  # noqa: E402
 from worldmodels.perturbation.screen_nets import Net  # noqa: E402
 from worldmodels.perturbation.screen_rows import RELATIONS, Rows  # noqa: E402
 from worldmodels.perturbation.screen_training import FAMILIES  # noqa: E402
+from worldmodels.perturbation.screen_trees import Trees  # noqa: E402
 
 LINES = ("hepg2", "jurkat", "k562", "rpe1")
 PERTURBATIONS, TRAINED, READOUTS, LISTED = 20_000, 1_250, 10_000, 90
@@ -67,7 +69,8 @@ def fitted(rng: np.random.Generator) -> Fitted:
     terms = len(FAMILIES) * len(screen_evidence.names(WIDTHS)) + len(screen_evidence.TRANSFERRED)
     inputs = terms + 3 + len(LINES) + len(WIDTHS) + 2 * SUMMARISED
     nets = tuple(_net(rng, inputs) for _ in range(3))
-    relation = Relation((nets,), (0,) * lines, (Head(Platt(0.9, -0.1), {}),) * lines)
+    ensemble = Ensemble(nets, _trees(rng, inputs))
+    relation = Relation((ensemble,), (0,) * lines, (Head(Platt(0.9, -0.1), {}),) * lines)
     size = len(np.unique(listed.readout))
     return Fitted(
         rows=listed,
@@ -96,6 +99,17 @@ def _net(rng: np.random.Generator, inputs: int) -> Net:
         for one, other in itertools.pairwise(widths)
     ]
     return Net(np.zeros(inputs, np.float32), np.ones(inputs, np.float32), tuple(layers))
+
+
+def _trees(rng: np.random.Generator, inputs: int) -> Trees:
+    leaves = 2**screen_trees.DEPTH
+    inner = (screen_trees.TREES, leaves - 1)
+    return Trees(
+        np.zeros(1, np.float32),
+        rng.integers(0, inputs, inner, np.int32),
+        rng.standard_normal(inner, np.float32),
+        rng.standard_normal((screen_trees.TREES, leaves), np.float32) / 20,
+    )
 
 
 def written(folder: Path) -> Checkpoint:

@@ -1,9 +1,9 @@
-"""Where `screen`'s figures come from: each term alone, the nets, what is lost without a part.
+"""Where `screen`'s figures come from: each term alone, nets, trees, what is lost without a part.
 
 Terms of every training pair, each answered by the other folds (``screen_held_out``), in all lines
 at once, or with --within-line by the line's own rows. Per-gene AUROC within folds: the mean. "sum"
-is a logistic regression on the same inputs as the nets, "trees" boosted trees. ``--sweep`` trains
-anew with one constant changed at a time.
+is a logistic regression on the same inputs as nets and trees. ``--sweep`` trains anew with one
+constant changed at a time.
 
     python benchmarks/screen_terms.py --perturbqa perturbqa/ --graphs graphs/ [--sweep]
 """
@@ -11,7 +11,7 @@ anew with one constant changed at a time.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ from worldmodels.perturbation import (
     screen_features,
     screen_heads,
     screen_kernel,
+    screen_nets,
     screen_points,
     screen_tables,
     screen_training,
+    screen_trees,
 )
 from worldmodels.perturbation.screen_heads import Asked
 from worldmodels.perturbation.screen_held_out import HeldOut
@@ -69,13 +71,14 @@ def main() -> None:
     print(f"{'':32}{''.join(f'{line:>9}' for line in rows.lines * 2)}   (DE, then DIR)")
     if given.sweep:
         for name, held in _swept(world):
-            _print(name, [_auroc(ask, _nets(world, held, ask)) for ask in _questions(world)])
+            _print(name, [_auroc(ask, _ensemble(world, held, ask)) for ask in _questions(world)])
         return
     held = _terms(world)
     asked = _questions(world)
-    _print("nets", [_auroc(one, _nets(world, held, one)) for one in asked])
+    _print("nets and trees", [_auroc(one, _ensemble(world, held, one)) for one in asked])
+    _print("a net", [_auroc(one, _alone(screen_nets, world, held, one)) for one in asked])
+    _print("trees", [_auroc(one, _alone(screen_trees, world, held, one)) for one in asked])
     _print("sum", [_auroc(one, _sum(world, held, one)) for one in asked])
-    _print("trees", [_auroc(one, _trees(world, held, one)) for one in asked])
     names = _names(world)
     for part, words in {
         **WITHOUT,
@@ -84,7 +87,8 @@ def main() -> None:
         out = [i for i, name in enumerate(names) if any(word in name for word in words)]
         if out:
             _print(
-                f"  without {part}", [_auroc(one, _nets(world, held, one, out)) for one in asked]
+                f"  without {part}",
+                [_auroc(one, _ensemble(world, held, one, out)) for one in asked],
             )
     for place, name in enumerate(names):
         _print(f"  {name} alone", [_auroc(one, held.terms[one.at, place]) for one in asked])
@@ -127,8 +131,8 @@ def _inputs(world: World, held: HeldOut, asked: Asked, out: Sequence[int] = ()) 
     return columns
 
 
-def _nets(world: World, held: HeldOut, asked: Asked, out: Sequence[int] = ()) -> Floats:
-    return screen_heads.nets(_inputs(world, held, asked, out), asked, 0)[1]
+def _ensemble(world: World, held: HeldOut, asked: Asked, out: Sequence[int] = ()) -> Floats:
+    return screen_heads.ensemble(_inputs(world, held, asked, out), asked, 0)[1]
 
 
 def _sum(world: World, held: HeldOut, asked: Asked) -> Floats:
@@ -136,25 +140,31 @@ def _sum(world: World, held: HeldOut, asked: Asked) -> Floats:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=300))
-    return _by_part(model, _inputs(world, held, asked), asked)
+    columns = _inputs(world, held, asked)
+
+    def learnt(out: np.ndarray) -> Floats:
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=300))
+        return model.fit(columns[~out], asked.labels[~out]).decision_function(columns[out])
+
+    return _by_part(learnt, asked)
 
 
-def _trees(world: World, held: HeldOut, asked: Asked) -> Floats:
-    from sklearn.ensemble import HistGradientBoostingClassifier
+def _alone(kind: Any, world: World, held: HeldOut, asked: Asked) -> Floats:
+    """By nets or by trees, whose modules fit and answer alike."""
+    columns = _inputs(world, held, asked)
 
-    model = HistGradientBoostingClassifier(
-        learning_rate=0.05, max_iter=200, max_leaf_nodes=15, min_samples_leaf=50, random_state=0
-    )
-    return _by_part(model, _inputs(world, held, asked), asked)
+    def learnt(out: np.ndarray) -> Floats:
+        return kind.log_odds(kind.fit(columns[~out], asked.labels[~out], 0), columns[out])
+
+    return _by_part(learnt, asked)
 
 
-def _by_part(model: Any, columns: Single, asked: Asked) -> Floats:
+def _by_part(learnt: Callable[[np.ndarray], Floats], asked: Asked) -> Floats:
+    """Log-odds of each part's rows by what was learnt from the others."""
     found = np.zeros(len(asked.at))
     for part in range(screen_heads.PARTS):
         out = asked.fold % screen_heads.PARTS == part
-        model.fit(columns[~out], asked.labels[~out])
-        found[out] = model.decision_function(columns[out])
+        found[out] = learnt(out)
     return found
 
 

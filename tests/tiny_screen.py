@@ -18,11 +18,13 @@ from worldmodels.perturbation import (
     screen_marginal,
     screen_points,
 )
+from worldmodels.perturbation.screen_ensemble import Ensemble
 from worldmodels.perturbation.screen_fitted import Fitted, Head, Lesson, Relation
 from worldmodels.perturbation.screen_kernel import Solver
 from worldmodels.perturbation.screen_nets import Net
 from worldmodels.perturbation.screen_points import Points
 from worldmodels.perturbation.screen_rows import RELATIONS, Rows, Single
+from worldmodels.perturbation.screen_trees import Trees
 
 LINES = ("hepg2", "k562")
 PERTURBATIONS = tuple(sorted(f"P{i}" for i in range(30)))
@@ -108,8 +110,22 @@ def _relation(rng: np.random.Generator, inputs: int, group: tuple[int, ...]) -> 
         Head(curves[line % 2], {"n": 100.0, "ece": 0.01, "ece_before": 0.05})
         for line in range(len(group))
     ]
-    nets = tuple(tuple(_net(rng, inputs) for _ in range(3)) for _ in sorted(set(group)))
-    return Relation(nets, group, tuple(heads))
+    ensembles = tuple(
+        Ensemble(tuple(_net(rng, inputs) for _ in range(3)), _trees(rng, inputs))
+        for _ in sorted(set(group))
+    )
+    return Relation(ensembles, group, tuple(heads))
+
+
+def _trees(rng: np.random.Generator, inputs: int) -> Trees:
+    inner = (4, 7)
+    threshold = np.where(rng.random(inner) < 0.2, np.inf, rng.normal(0, 0.3, inner))
+    return Trees(
+        rng.normal(size=1).astype(np.float32),
+        rng.integers(0, inputs, inner, np.int32),
+        threshold.astype(np.float32),
+        rng.normal(0, 0.5, (4, 8)).astype(np.float32),
+    )
 
 
 def _net(rng: np.random.Generator, inputs: int) -> Net:

@@ -1,13 +1,14 @@
 """The flagship: p(change) and p(up | change) of any perturbation × readout in a cell line.
 
 The first question about a perturbation in a line computes its row of all readouts from the model's
-lesson (``screen_terms``, nets, a curve per line), later ones look it up (``screen_answers``). p₀ is
-what a guess that is blind to the perturbation would say, uncertainty the standard deviation between
-the nets, raw the σ of their mean log-odds before the curve. A cell line that is none of
-``contexts`` (an empty one too) is answered by the line pooled over all, with status POOLED. What
-there is no feature for is OUT_OF_DISTRIBUTION, and so are combinations of perturbations and a
-gene's effect on itself: no screen that trains the model has rows of either. Limits: CPUs of another
-kind and accelerators sum in another order, so they may differ in the sixth decimal.
+lesson (``screen_terms``, nets and trees, a curve per line), later ones look it up
+(``screen_answers``). p₀ is what a guess that is blind to the perturbation would say, uncertainty
+the standard deviation between nets and trees, raw the σ of their log-odds together before the
+curve. A cell line that is none of ``contexts`` (an empty one too) is answered by the line pooled
+over all, with status POOLED. What there is no feature for is OUT_OF_DISTRIBUTION, and so are
+combinations of perturbations and a gene's effect on itself: no screen that trains the model has
+rows of either. Limits: CPUs of another kind and accelerators sum in another order, so they may
+differ in the sixth decimal, and where an input lies on a tree's threshold by as much as a leaf.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Rows of answers: every readout of a perturbation in a line, made once and then looked up.
 
 The first question about a perturbation in a line makes its whole row (some ten thousand readouts,
-some hundredths of a second on a CPU core); later ones are gathers. Figures are kept as whole
+less than a tenth of a second on a CPU core); later ones are gathers. Figures are kept as whole
 millionths, which is what they are rounded to, so a row says the same from memory as when it was
 made. At most ``LARGEST`` bytes of rows are kept for each relation; the ones not asked for longest
 make way. Limits: one thread at a time, as every model; memory is touched as rows are made. A run
@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from worldmodels.calibration import sigmoid
 from worldmodels.core import DECIMALS, Floats
+from worldmodels.perturbation import screen_ensemble
+from worldmodels.perturbation.screen_ensemble import Asked
 from worldmodels.perturbation.screen_fitted import Relation
-from worldmodels.perturbation.screen_nets import Opinions, one_thread
+from worldmodels.perturbation.screen_nets import one_thread
 from worldmodels.perturbation.screen_terms import BLOCK, Terms
 
 LARGEST: Final = 1 << 30
@@ -43,10 +45,9 @@ class Answers:
     def __init__(
         self, terms: Terms, relation: Relation, p0: Floats, perturbations: int, device: str
     ) -> None:
-        """Take nets and curves; p0 is of shape (lines + 1, readouts)."""
+        """Take ensembles and curves; p0 is of shape (lines + 1, readouts)."""
         self._terms, self._relation, self._p0 = terms, relation, p0
-        self._opinions = [Opinions(nets, device) for nets in relation.nets]
-        self._inputs = [nets[0].inputs for nets in relation.nets]
+        self._ensembles = [Asked(ensemble, device) for ensemble in relation.ensembles]
         readouts = p0.shape[1]
         each = 3 * readouts * np.dtype(np.uint32).itemsize
         rows = min(max(LARGEST // each, BLOCK), len(relation.heads) * perturbations)
@@ -102,11 +103,9 @@ class Answers:
         import torch
 
         assert isinstance(inputs, torch.Tensor)
-        group = self._relation.group[line]
-        opinions = self._opinions[group].of(inputs[:, : self._inputs[group]])
-        log_odds = opinions.cpu().numpy().astype(np.float64)
+        ensemble = self._ensembles[self._relation.group[line]]
+        log_odds = ensemble.of(inputs[:, : ensemble.inputs])
         curve = self._relation.heads[line].curve
-        raw = sigmoid(log_odds.mean(axis=0))
-        each = np.stack([curve.apply(sigmoid(one)) for one in log_odds])
-        figures = np.stack([curve.apply(raw), each.std(axis=0), raw])
+        raw = sigmoid(screen_ensemble.together(log_odds))
+        figures = np.stack([curve.apply(raw), screen_ensemble.spread(log_odds, curve), raw])
         return np.asarray(np.rint(figures * _ONE), np.uint32)

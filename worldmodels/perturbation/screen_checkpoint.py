@@ -2,10 +2,11 @@
 
 ``model.safetensors`` holds the genes' features, which perturbations each line can answer for, p₀ by
 line and readout, and the labels of the training rows, whose keys are in the files of
-``training_rows``; ``lessons.safetensors`` the inverse kernels and ``nets.safetensors`` the nets.
-Both are memory-mapped, so that several processes share them. ``heads.json`` says what belongs to
-which line, and holds the calibration curves; names of perturbations are in ``perturbations.json``.
-Limits: the folder holds its training data, so it may go where these may.
+``training_rows``; ``lessons.safetensors`` the inverse kernels, ``nets.safetensors`` and
+``trees.safetensors`` the ensembles. All are memory-mapped, so that several processes share them.
+``heads.json`` says what belongs to which line, and holds the calibration curves; names of
+perturbations are in ``perturbations.json``. Limits: the folder holds its training data, so it may
+go where these may.
 """
 
 from __future__ import annotations
@@ -24,20 +25,25 @@ from worldmodels.checkpoints import Checkpoint, Manifest
 from worldmodels.core import ModelFault
 from worldmodels.genes import GeneResolver
 from worldmodels.manifest import Value
-from worldmodels.perturbation.screen_checks import check, check_askable, fault
+from worldmodels.perturbation import screen_ensemble_tables
+from worldmodels.perturbation.screen_checks import array, check, check_askable, fault
 from worldmodels.perturbation.screen_fitted import Fitted, Head, Lesson, Relation
-from worldmodels.perturbation.screen_nets import Net
 from worldmodels.perturbation.screen_rows import RELATIONS, Rows
 from worldmodels.training_rows import Coded, TrainedRows
 
 FAMILY: Final = "screen"
 MODEL: Final = "model.safetensors"
 LESSONS: Final = "lessons.safetensors"
-NETS: Final = "nets.safetensors"
 HEADS: Final = "heads.json"
 PERTURBATIONS: Final = "perturbations.json"
 _KEYS: Final = ("keys_de", "keys_dir")
 _FEATURES: Final = "features."
+_TREES: Final = {
+    "base": np.float32,
+    "feature": np.int32,
+    "threshold": np.float32,
+    "leaf": np.float32,
+}
 
 
 class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,7 +130,7 @@ def save(
             for number, lesson in enumerate(fitted.lessons)
             for family, table in lesson.inverse.items()
         },
-        NETS: _nets(fitted),
+        **screen_ensemble_tables.written(fitted.relations),
     }
     return checkpoints.write(
         folder, manifest, tensors={**tensors, **keys}, texts={**texts, **names}, force=force
@@ -143,7 +149,7 @@ def read(checkpoint: Checkpoint) -> Fitted:
         raise fault(checkpoint.path / HEADS, f"its relations are {sorted(heads.relations)}")
     model, where = checkpoint.mapped(MODEL), checkpoint.path / MODEL
     blocks = {
-        name.removeprefix(_FEATURES): _array(where, model, name, np.float32)
+        name.removeprefix(_FEATURES): array(where, model, name, np.float32)
         for name in model
         if name.startswith(_FEATURES)
     }
@@ -155,10 +161,10 @@ def read(checkpoint: Checkpoint) -> Fitted:
         lessons=_read_lessons(checkpoint, heads),
         lesson=tuple(heads.lesson),
         shares=tuple(heads.shares),
-        featured=_array(where, model, "featured", np.bool_),
+        featured=array(where, model, "featured", np.bool_),
         relations=_read_relations(checkpoint, heads),
         metrics=checkpoint.manifest.metrics,
-        p0={name: _array(where, model, f"p0.{name}", np.float64) for name in heads.relations},
+        p0={name: array(where, model, f"p0.{name}", np.float64) for name in heads.relations},
     )
     if fitted.lines != checkpoint.manifest.contexts:
         raise fault(checkpoint.path, f"its rows are of {fitted.lines}")
@@ -190,8 +196,8 @@ def _rows(checkpoint: Checkpoint, model: Mapping[str, NDArray[Any]]) -> Rows:
     """The training rows, from their keys and labels."""
     where = checkpoint.path / MODEL
     keys = checkpoint.mapped(training_rows.KEYS)
-    changes, directions = (_array(checkpoint.path, keys, name, np.int64) for name in _KEYS)
-    de, up = (_array(where, model, f"labels.{name}", np.uint8) for name in RELATIONS)
+    changes, directions = (array(checkpoint.path, keys, name, np.int64) for name in _KEYS)
+    de, up = (array(where, model, f"labels.{name}", np.uint8) for name in RELATIONS)
     genes, lines = (
         checkpoint.names(name) for name in (training_rows.GENES, training_rows.CONTEXTS)
     )
@@ -225,24 +231,6 @@ def _arrays(fitted: Fitted) -> dict[str, NDArray[Any]]:
     }
 
 
-def _named(relation: str, group: int, number: int, net: Net) -> dict[str, NDArray[Any]]:
-    start = f"{relation}.{group}.{number}"
-    found = {f"{start}.shift": net.shift, f"{start}.scale": net.scale}
-    for layer, (weights, bias) in enumerate(net.layers):
-        found |= {f"{start}.weights{layer}": weights, f"{start}.bias{layer}": bias}
-    return found
-
-
-def _nets(fitted: Fitted) -> dict[str, NDArray[Any]]:
-    return {
-        name: table
-        for relation, of in fitted.relations.items()
-        for group, nets in enumerate(of.nets)
-        for number, net in enumerate(nets)
-        for name, table in _named(relation, group, number, net).items()
-    }
-
-
 def _written(fitted: Fitted) -> _Heads:
     return _Heads(
         {name: list(used) for name, used in fitted.families.items()},
@@ -251,8 +239,8 @@ def _written(fitted: Fitted) -> _Heads:
         list(fitted.shares),
         {
             name: _Relation(
-                [len(nets) for nets in of.nets],
-                len(of.nets[0][0].layers),
+                [len(ensemble.nets) for ensemble in of.ensembles],
+                len(of.ensembles[0].nets[0].layers),
                 list(of.group),
                 [_Head(head.curve.to_dict(), _finite(head.fitted)) for head in of.heads],
             )
@@ -277,31 +265,18 @@ def _read_lessons(checkpoint: Checkpoint, heads: _Heads) -> tuple[Lesson, ...]:
     return tuple(
         Lesson(
             tuple(lines),
-            {
-                name: _array(where, tables, f"{number}.{name}", np.float32)
-                for name in heads.families
-            },
+            {name: array(where, tables, f"{number}.{name}", np.float32) for name in heads.families},
         )
         for number, lines in enumerate(heads.lessons)
     )
 
 
 def _read_relations(checkpoint: Checkpoint, heads: _Heads) -> dict[str, Relation]:
-    tables, where = checkpoint.mapped(NETS), checkpoint.path / NETS
-
-    def table(name: str) -> NDArray[Any]:
-        return _array(where, tables, name, np.float32)
-
-    def net(start: str, layers: int) -> Net:
-        each = [(table(f"{start}.weights{i}"), table(f"{start}.bias{i}")) for i in range(layers)]
-        return Net(table(f"{start}.shift"), table(f"{start}.scale"), tuple(each))
-
+    layers = {name: (of.nets, of.layers) for name, of in heads.relations.items()}
+    ensembles = screen_ensemble_tables.read(checkpoint, layers)
     return {
         name: Relation(
-            tuple(
-                tuple(net(f"{name}.{group}.{number}", of.layers) for number in range(count))
-                for group, count in enumerate(of.nets)
-            ),
+            ensembles[name],
             tuple(of.group),
             tuple(_head(checkpoint.path / HEADS, head) for head in of.lines),
         )
@@ -314,12 +289,3 @@ def _head(path: Path, head: _Head) -> Head:
         return Head(calibration.from_dict(head.curve), head.fitted)
     except ModelFault as error:
         raise fault(path, str(error)) from error
-
-
-def _array(
-    path: Path, arrays: Mapping[str, NDArray[Any]], name: str, kind: type[np.generic]
-) -> NDArray[Any]:
-    if name not in arrays or arrays[name].dtype != np.dtype(kind):
-        found = arrays[name].dtype if name in arrays else "nothing"
-        raise fault(path, f"array {name!r} should be {np.dtype(kind)}, found {found}")
-    return arrays[name]

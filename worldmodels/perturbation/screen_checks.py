@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from worldmodels.core import ModelFault
+from worldmodels.perturbation.screen_ensemble import Ensemble
 from worldmodels.perturbation.screen_features import SUMMARY
 from worldmodels.perturbation.screen_fitted import Fitted, Relation
 from worldmodels.perturbation.screen_rows import RELATIONS
@@ -65,12 +69,13 @@ def _check_lessons(path: Path, fitted: Fitted, lines: int) -> None:
 def _check_relation(path: Path, name: str, relation: Relation, lines: int) -> None:
     if len(relation.heads) != lines or len(relation.group) != lines:
         raise fault(path, f"{name} has {len(relation.heads)} heads for {lines} lines")
-    if any(not 0 <= one < len(relation.nets) for one in relation.group):
+    if any(not 0 <= one < len(relation.ensembles) for one in relation.group):
         raise fault(path, f"{name}: a line is answered by nets that are not there")
-    for nets in relation.nets:
-        if not nets or len({net.inputs for net in nets}) != 1:
+    for ensemble in relation.ensembles:
+        if not ensemble.nets or len({net.inputs for net in ensemble.nets}) != 1:
             raise fault(path, f"{name}: nets of a group are none, or take different inputs")
-        for net in nets:
+        _check_trees(path, name, ensemble)
+        for net in ensemble.nets:
             width = net.inputs
             for weights, bias in net.layers:
                 if weights.shape != (width, len(bias)):
@@ -81,9 +86,38 @@ def _check_relation(path: Path, name: str, relation: Relation, lines: int) -> No
                 raise fault(path, f"{name}: a net has not one finite output")
 
 
+def _check_trees(path: Path, name: str, ensemble: Ensemble) -> None:
+    trees = ensemble.trees
+    leaves = trees.leaf.shape[-1]
+    inner = (len(trees.leaf), leaves - 1)
+    if trees.base.shape != (1,) or trees.leaf.ndim != 2 or leaves < 2 or leaves & (leaves - 1):
+        raise fault(path, f"{name}: trees are not complete, or have no base")
+    if trees.feature.shape != inner or trees.threshold.shape != inner:
+        raise fault(path, f"{name}: nodes of trees do not fit their leaves")
+    if not ((trees.feature >= 0) & (trees.feature < ensemble.inputs)).all():
+        raise fault(path, f"{name}: a tree asks about an input that is not there")
+    finite = np.isfinite(trees.leaf).all() and np.isfinite(trees.base).all()
+    if not finite or np.isnan(trees.threshold).any():
+        raise fault(path, f"{name}: trees are not finite")
+
+
 def fault(path: Path, what: str) -> ModelFault:
     """What is wrong with a model, and what to do about it."""
     return ModelFault(f"{path}: {what}; build the model anew")
+
+
+def array(
+    path: Path, arrays: Mapping[str, NDArray[Any]], name: str, kind: type[Any]
+) -> NDArray[Any]:
+    """An array of a file, of the kind that it should be.
+
+    Raises:
+        ModelFault: it is not there, or of another kind.
+    """
+    if name not in arrays or arrays[name].dtype != np.dtype(kind):
+        found = arrays[name].dtype if name in arrays else "nothing"
+        raise fault(path, f"array {name!r} should be {np.dtype(kind)}, found {found}")
+    return arrays[name]
 
 
 def check_askable(fitted: Fitted) -> None:

@@ -1,4 +1,4 @@
-"""What training points say of a pair: the terms that the nets weigh up.
+"""What training points say of a pair: the terms that nets and trees weigh up.
 
 For changes and for directions (``screen_points``), with H the influence of training points
 (``screen_kernel``) and C the cosine between readouts' responses:

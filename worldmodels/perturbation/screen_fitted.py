@@ -2,7 +2,7 @@
 
 A model keeps what taught it: the training rows, the genes' features, and for each family the
 inverse of the kernel between training points. From these every term of any perturbation follows
-exactly (``screen_terms``); nets make log-odds of them and a curve per line a probability.
+exactly (``screen_terms``); nets and trees make log-odds of them and a curve per line a probability.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from worldmodels.calibration import Calibrator
 from worldmodels.core import Floats
-from worldmodels.perturbation.screen_nets import Net
+from worldmodels.perturbation.screen_ensemble import Ensemble
 from worldmodels.perturbation.screen_rows import Rows, Single
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How a line's log-odds become p: p = curve.apply(σ(mean log-odds of the nets))."""
+    """How a line's log-odds become p: p = curve.apply(σ(the ensemble's log-odds))."""
 
     curve: Calibrator
     fitted: Mapping[str, float]
@@ -32,11 +32,11 @@ class Head:
 class Relation:
     """All that answers one relation.
 
-    ``nets`` are groups of nets; ``group`` says which of them answers each line (the pooled last),
-    and ``heads`` holds a curve for each line.
+    ``group`` says which of the ensembles answers each line (the pooled last), and ``heads`` holds
+    a curve for each line.
     """
 
-    nets: tuple[tuple[Net, ...], ...]
+    ensembles: tuple[Ensemble, ...]
     group: tuple[int, ...]
     heads: tuple[Head, ...]
 
@@ -69,7 +69,7 @@ class Fitted:
     lesson: tuple[int, ...]
     """Which lesson each line (the pooled last) learns from."""
     shares: tuple[float, ...]
-    """By line: the share of what teaches it now that taught when its nets were fitted."""
+    """By line: the share of what teaches it now that taught when its ensemble was fitted."""
     featured: NDArray[np.bool_]
     """Shape (lines + 1, perturbations): whether there is anything to answer by: a graph feature
     or, where lines inform each other, training rows of any line; elsewhere OUT_OF_DISTRIBUTION."""

@@ -1,9 +1,9 @@
-"""From terms of held-out pairs to nets, curves and figures.
+"""From terms of held-out pairs to ensembles, curves and figures.
 
-A net is fitted on all but one part of the folds and judged on that part, so what a curve is fitted
-on was never seen by the net beneath it; the curve is judged on perturbations that it was not fitted
-on either. Those nets are thrown away: the model's own learn from all rows. Limits: one curve per
-line and relation, fitted on opinions of one net that knew fewer rows, where the model gives the
+A net and trees are fitted on all but one part of the folds and judged on that part, so what a curve
+is fitted on was never seen by what is beneath it; the curve is judged on perturbations that it was
+not fitted on either. Those are thrown away: the model's own learn from all rows. Limits: one curve
+per line and relation, fitted on opinions that knew fewer rows, of one net where the model gives the
 mean of ``NETS``; F1, MCC, TPR and TNR go by the curve of all rows.
 """
 
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from worldmodels import calibration, metrics
 from worldmodels.core import Floats, ModelFault
-from worldmodels.perturbation import screen_nets
+from worldmodels.perturbation import screen_nets, screen_trees
+from worldmodels.perturbation.screen_ensemble import Ensemble, together
 from worldmodels.perturbation.screen_fitted import Head
-from worldmodels.perturbation.screen_nets import Net
 from worldmodels.perturbation.screen_points import Codes
 from worldmodels.perturbation.screen_rows import Single
 
@@ -69,13 +69,13 @@ class Judged:
     figures: Mapping[str, float]
 
 
-def nets(columns: Single, asked: Asked, seed: int) -> tuple[tuple[Net, ...], Floats]:
-    """The model's nets, and the log-odds of each row by a net that had not seen it.
+def ensemble(columns: Single, asked: Asked, seed: int) -> tuple[Ensemble, Floats]:
+    """The model's ensemble, and the log-odds of each row by one that had not seen it.
 
     Args:
         columns: inputs of the rows, shape (rows, inputs).
         asked: the rows.
-        seed: of the nets.
+        seed: of nets and trees.
 
     Raises:
         ModelFault: rows too few to hold any out.
@@ -85,10 +85,14 @@ def nets(columns: Single, asked: Asked, seed: int) -> tuple[tuple[Net, ...], Flo
     for part in np.unique(parts):  # two lines make two parts of the pooled line's rows
         out = parts == part
         _check_taught(asked, ~out)
-        net = screen_nets.fit(columns[~out], asked.labels[~out], seed)
-        log_odds[out] = screen_nets.log_odds(net, columns[out])
-    found = (screen_nets.fit(columns, asked.labels, seed + one) for one in range(NETS))
-    return tuple(found), log_odds
+        taught = (columns[~out], asked.labels[~out], seed)
+        net, trees = screen_nets.fit(*taught), screen_trees.fit(*taught)
+        held_out = columns[out]
+        log_odds[out] = together(
+            [screen_nets.log_odds(net, held_out), screen_trees.log_odds(trees, held_out)]
+        )
+    nets = tuple(screen_nets.fit(columns, asked.labels, seed + one) for one in range(NETS))
+    return Ensemble(nets, screen_trees.fit(columns, asked.labels, seed)), log_odds
 
 
 def _check_taught(asked: Asked, training: NDArray[np.bool_]) -> None:
@@ -105,7 +109,7 @@ def judge(log_odds: Floats, asked: Asked, seed: int) -> Judged:
     """The head of one line and relation.
 
     Args:
-        log_odds: shape (rows,), from ``nets``.
+        log_odds: shape (rows,), from ``ensemble``.
         asked: the rows, of both kinds.
         seed: of the curve's folds.
 

@@ -21,7 +21,7 @@ from worldmodels.perturbation.screen_rows import Single
 
 Blocks = Mapping[str, Single]
 PLACED = "perturbation.de"
-"""The relation whose nets are told where the genes lie."""
+"""The relation whose ensembles are told where the genes lie."""
 
 
 def columns(
@@ -39,7 +39,7 @@ def columns(
         line: of each of them; ``lines`` or more for the pooled one.
         lines: how many lines there are.
         placed: features of perturbations and each row's perturbation in them, then the same of
-            readouts; None where the nets are not told.
+            readouts; None where that is not told.
     """
     habits = held_out.habits
     here, elsewhere, direction = (
@@ -60,7 +60,7 @@ def of_habits(habits: Habits, share: float = 1.0) -> Single:
 
     Args:
         habits: of each row's readout.
-        share: of these counts that the nets were fitted on: more training rows, and so higher
+        share: of these counts that the ensemble was fitted on: more training rows, and so higher
             counts, do not make changes more likely.
     """
     counts = (np.log1p(share * column) for column in (habits.here, habits.elsewhere))

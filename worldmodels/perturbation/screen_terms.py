@@ -74,7 +74,7 @@ class Terms:
         return False
 
     def inputs(self, line: int, perturbations: Codes) -> Iterator[torch.Tensor]:
-        """Inputs of the nets for each perturbation in turn, shape (readouts, inputs).
+        """Inputs of the ensembles for each perturbation in turn, shape (readouts, inputs).
 
         The columns come in the order of ``screen_inputs``; nets that are not told where the genes
         lie take the first of them.

@@ -1,10 +1,11 @@
-"""Train ``screen``: kernel regression over gene graphs, weighed up by nets, calibrated.
+"""Train ``screen``: kernel regression over gene graphs, weighed up by nets and trees, calibrated.
 
 What a perturbation does to a readout is told by what alike perturbations did to it and to readouts
 that answer alike (``screen_kernel``, ``screen_evidence``), and by what it did in other lines. The
 families differ in what makes perturbations alike: all features, the network alone, or the gene sets
-and names alone. How much each of these terms counts is learnt by small nets from perturbations that
-were held out (``screen_held_out``, ``screen_nets``, ``screen_heads``). Deterministic for a seed and
+and names alone. How much each of these terms counts is learnt by small nets and boosted trees from
+perturbations that were held out (``screen_held_out``, ``screen_nets``, ``screen_trees``,
+``screen_heads``). Deterministic for a seed and
 a version of the libraries.
 
 Limits: memory grows with points² (5,500 points of four lines: about 3 GB), and perturbations
@@ -32,12 +33,12 @@ from worldmodels.perturbation import (
     screen_marginal,
     screen_points,
 )
+from worldmodels.perturbation.screen_ensemble import Ensemble
 from worldmodels.perturbation.screen_features import Features
 from worldmodels.perturbation.screen_fitted import Fitted, Lesson, Relation
 from worldmodels.perturbation.screen_heads import Asked, Judged
 from worldmodels.perturbation.screen_held_out import HeldOut, Screens
 from worldmodels.perturbation.screen_kernel import Solver
-from worldmodels.perturbation.screen_nets import Net
 from worldmodels.perturbation.screen_points import Codes, Mask
 from worldmodels.perturbation.screen_rows import POOLED, RELATIONS, Advance, Rows, Say, Single
 
@@ -66,7 +67,7 @@ def train(
         graphs: what ``sources.find`` found.
         resolver: resolves the graphs' spellings.
         within_line: a line learns from its own rows alone (the pooled one from all).
-        seed: of features, folds, nets and samples.
+        seed: of features, folds, nets, trees and samples.
         say: told what is used.
         advance: told how far it is.
 
@@ -184,7 +185,7 @@ def question(world: World, relation: str, lines: Sequence[int]) -> Asked:
 
 
 def inputs(world: World, relation: str, held_out: HeldOut, asked: Asked) -> Single:
-    """What the nets are told of the rows that are asked."""
+    """What nets and trees are told of the rows that are asked."""
     placed = None
     if relation == screen_inputs.PLACED:
         column = world.column[world.screens.points.point[asked.at]]
@@ -193,9 +194,9 @@ def inputs(world: World, relation: str, held_out: HeldOut, asked: Asked) -> Sing
 
 
 def _groups(world: World) -> list[list[int]]:
-    """Lines that share their nets: all, or each its own where lines learn alone; then the pooled.
+    """Lines that share an ensemble: all, or each its own where lines learn alone; then the pooled.
 
-    A single line's rows teach the pooled line too, so it has no nets of its own there.
+    A single line's rows teach the pooled line too, so it has no ensemble of its own there.
     """
     lines = list(range(len(world.rows.lines)))
     own = [[line] for line in lines] if world.screens.within_line else [lines]
@@ -206,14 +207,14 @@ def _relation(
     world: World, relation: str, terms: tuple[HeldOut, HeldOut]
 ) -> tuple[Relation, list[Asked], list[Judged]]:
     groups, last = _groups(world), len(world.rows.lines)
-    nets: list[tuple[Net, ...]] = []
+    ensembles: list[Ensemble] = []
     asked: dict[int, Asked] = {}
     judged: dict[int, Judged] = {}
     for group in groups:
         rows = question(world, relation, group)
         columns = inputs(world, relation, terms[last in group], rows)
-        found, log_odds = screen_heads.nets(columns, rows, world.seed)
-        nets.append(found)
+        found, log_odds = screen_heads.ensemble(columns, rows, world.seed)
+        ensembles.append(found)
         for line in group:
             inside = rows.line == line
             asked[line] = rows.take(inside)
@@ -223,7 +224,7 @@ def _relation(
     which = [next((i for i, of in enumerate(groups) if line in of), 0) for line in range(last + 1)]
     heads = tuple(judged[line].head for line in range(last + 1))
     each = range(last + 1)
-    made = Relation(tuple(nets), tuple(which), heads)
+    made = Relation(tuple(ensembles), tuple(which), heads)
     return made, [asked[line] for line in each], [judged[line] for line in each]
 
 
@@ -253,7 +254,7 @@ def _trained(world: World, advance: Advance) -> Fitted:
     listed: dict[str, list[tuple[Codes, Floats]]] = {}
     metrics: dict[str, float] = {}
     for number, relation in enumerate(RELATIONS):
-        advance(f"nets of {relation}", 0.5 + 0.2 * number)
+        advance(f"nets and trees of {relation}", 0.5 + 0.2 * number)
         relations[relation], asked, judged = _relation(world, relation, terms)
         listed[relation] = [(rows.readout, one.p) for rows, one in zip(asked, judged, strict=True)]
         kind = relation.removeprefix("perturbation.")

@@ -32,6 +32,7 @@ from worldmodels.perturbation.screen_evidence import Habits
 from worldmodels.perturbation.screen_fitted import Fitted
 from worldmodels.perturbation.screen_held_out import HeldOut
 from worldmodels.perturbation.screen_rows import RELATIONS
+from worldmodels.perturbation.screen_trees import Trees
 from worldmodels.registry import Source
 
 DE, DIR = RELATIONS
@@ -57,7 +58,7 @@ def model(written: Checkpoint) -> Screen:
 
 
 def _dense(fitted: Fitted, relation: str, line: int, subject: int) -> NDArray[np.float64]:
-    """Log-odds of every net, by the formulas that training uses: shape (nets, readouts)."""
+    """Log-odds of every net and of the trees, by the formulas that training uses."""
     points = screen_points.of_rows(fitted.rows)
     lesson = fitted.lessons[fitted.lesson[line]]
     training = np.isin(points.line, lesson.lines)
@@ -97,12 +98,27 @@ def _dense(fitted: Fitted, relation: str, line: int, subject: int) -> NDArray[np
     ).astype(np.float64)
     of = fitted.relations[relation]
     found = []
-    for net in of.nets[of.group[line]]:
+    ensemble = of.ensembles[of.group[line]]
+    for net in ensemble.nets:
         hidden = np.clip((columns - net.shift) * net.scale, -screen_nets.REACH, screen_nets.REACH)
         for weights, bias in net.layers[:-1]:
             hidden = np.maximum(hidden @ weights + bias, 0)
         found.append((hidden @ net.layers[-1][0] + net.layers[-1][1])[:, 0])
-    return np.stack(found)
+    return np.stack([*found, _followed(ensemble.trees, columns)])
+
+
+def _followed(trees: Trees, columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log-odds of each row, one row and one tree at a time."""
+    found = np.full(len(columns), trees.base[0], np.float64)
+    for row, x in enumerate(columns):
+        for feature, threshold, leaf in zip(
+            trees.feature, trees.threshold, trees.leaf, strict=True
+        ):
+            node = 0
+            while node < len(feature):
+                node = 2 * node + (1 if x[feature[node]] <= threshold[node] else 2)
+            found[row] += leaf[node - len(feature)]
+    return found
 
 
 @pytest.mark.parametrize("context", [*LINES, "", "Jurkat"], ids=[*LINES, "none", "another"])
@@ -118,8 +134,11 @@ def test_figures_are_what_training_would_say(
     n = len(READOUTS)
     for subject, name in enumerate(PERTURBATIONS[::4]):
         opinions = _dense(fitted, relation, line, 4 * subject)
-        raw = sigmoid(opinions.mean(axis=0))
-        spread = np.std([curve.apply(sigmoid(one)) for one in opinions], axis=0)
+        raw = sigmoid(opinions[:-1].mean(axis=0) / 2 + opinions[-1] / 2)
+        each = [curve.apply(sigmoid(one)) for one in opinions]
+        middle = np.mean(each[:-1], axis=0) / 2 + each[-1] / 2
+        away = [(one - middle) ** 2 for one in each]
+        spread = np.sqrt(np.mean(away[:-1], axis=0) / 2 + away[-1] / 2)
         found = model.predict(Queries(relation, [name] * n, READOUTS, [context] * n))
         for column, expected in (
             (found.p, curve.apply(raw)),

@@ -18,7 +18,8 @@ from worldmodels.core import ModelFault
 from worldmodels.genes import GeneResolver
 from worldmodels.perturbation import screen_checkpoint
 from worldmodels.perturbation.screen import Screen
-from worldmodels.perturbation.screen_checkpoint import HEADS, LESSONS, MODEL, NETS, PERTURBATIONS
+from worldmodels.perturbation.screen_checkpoint import HEADS, LESSONS, MODEL, PERTURBATIONS
+from worldmodels.perturbation.screen_ensemble_tables import NETS, TREES
 from worldmodels.perturbation.screen_fitted import Fitted
 from worldmodels.perturbation.screen_nets import Net
 
@@ -46,8 +47,11 @@ def test_what_is_read_is_what_was_written(tmp_path: Path, within_line: bool) -> 
         again = read.relations[name]
         np.testing.assert_array_equal(read.p0[name], made.p0[name], strict=True)
         assert (again.group, again.heads) == (relation.group, relation.heads)
-        for ours, theirs in zip(again.nets, relation.nets, strict=True):
-            for net, like in zip(ours, theirs, strict=True):
+        for ours, theirs in zip(again.ensembles, relation.ensembles, strict=True):
+            for part in dataclasses.fields(theirs.trees):
+                a, b = (getattr(of.trees, part.name) for of in (ours, theirs))
+                np.testing.assert_array_equal(a, b, strict=True)
+            for net, like in zip(ours.nets, theirs.nets, strict=True):
                 tables = zip(_tables(net), _tables(like), strict=True)
                 assert all(np.array_equal(a, b) for a, b in tables)
 
@@ -98,6 +102,9 @@ def test_figures_that_are_not_defined_are_left_out(tmp_path: Path) -> None:
     assert tiny_screen.write(tmp_path / "m", made).manifest.metrics == {}
 
 
+FILES = (MODEL, LESSONS, NETS, TREES, training_rows.KEYS)
+
+
 def _rewritten(
     made: Checkpoint,
     folder: Path,
@@ -107,7 +114,7 @@ def _rewritten(
     texts: dict[str, str] | None = None,
 ) -> Checkpoint:
     """The folder once more, some of it changed, digests and all: no accident but a wrong writer."""
-    tensors = {name: made.arrays(name) for name in (MODEL, LESSONS, NETS, training_rows.KEYS)}
+    tensors = {name: made.arrays(name) for name in FILES}
     stated = json.loads(made.text(HEADS))
     if arrays:
         arrays(tensors)
@@ -157,6 +164,17 @@ DAMAGED: dict[str, tuple[Change, str]] = {
     "net": (lambda t: t[NETS].pop(f"{DE}.0.1.bias1"), "bias1' should be float32, found nothing"),
     "layer": (_put(NETS, f"{DE}.0.1.bias1", lambda x: x[1:]), "layers of a net do not fit"),
     "weight": (_value(NETS, f"{DE}.1.0.weights0", np.inf), "not one finite output"),
+    "no trees": (lambda t: t[TREES].pop(f"{DE}.1.leaf"), "leaf' should be float32, found nothing"),
+    "trees of doubles": (_put(TREES, f"{DE}.0.leaf", lambda x: x.astype("f8")), "found float64"),
+    "leaves less": (_put(TREES, f"{DE}.0.leaf", lambda x: x[:, 1:]), "trees are not complete"),
+    "no leaves": (_put(TREES, f"{DE}.0.leaf", lambda x: x[:, :0]), "trees are not complete"),
+    "leaves in a line": (_put(TREES, f"{DE}.0.leaf", np.ravel), "trees are not complete"),
+    "nodes less": (_put(TREES, f"{DE}.0.threshold", lambda x: x[1:]), "do not fit their leaves"),
+    "an input too far": (_value(TREES, f"{DE}.0.feature", 999), "an input that is not there"),
+    "an input before the first": (_value(TREES, f"{DE}.0.feature", -1), "input that is not there"),
+    "leaf NaN": (_value(TREES, f"{DE}.0.leaf", np.nan), "trees are not finite"),
+    "base infinite": (_value(TREES, f"{DE}.0.base", np.inf), "trees are not finite"),
+    "threshold NaN": (_value(TREES, f"{DE}.0.threshold", np.nan), "trees are not finite"),
     "p0 NaN": (_value(MODEL, "p0.perturbation.dir", np.nan), r"p0 of perturbation\.dir is no"),
     "p0 above 1": (_value(MODEL, f"p0.{DE}", 1.5), r"no table of \(3, 41\) probabilities"),
     "p0 shape": (_put(MODEL, f"p0.{DE}", lambda x: x[:2]), "no table of"),

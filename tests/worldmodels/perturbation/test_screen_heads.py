@@ -7,7 +7,8 @@ import pytest
 
 from worldmodels import calibration, metrics
 from worldmodels.calibration import sigmoid
-from worldmodels.perturbation import screen_heads, screen_nets
+from worldmodels.perturbation import screen_heads, screen_nets, screen_trees
+from worldmodels.perturbation.screen_ensemble import together
 from worldmodels.perturbation.screen_heads import Asked
 
 
@@ -44,13 +45,15 @@ def test_readouts_that_are_listed_once_have_no_auroc_and_no_warning() -> None:
     assert found.figures["auroc"] > 0.5
 
 
-def test_rows_are_judged_by_nets_that_never_saw_them() -> None:
+def test_rows_are_judged_by_an_ensemble_that_never_saw_them() -> None:
     """Labels that are no more than noise: what is held out cannot be told, what was seen could."""
     draw = np.random.default_rng(1)
     columns = draw.normal(size=(600, 40)).astype(np.float32)
     asked = _asked(np.zeros(600), np.arange(600) // 20)
-    nets, log_odds = screen_heads.nets(columns, asked, seed=0)
-    assert len(nets) == screen_heads.NETS
+    found, log_odds = screen_heads.ensemble(columns, asked, seed=0)
+    assert len(found.nets) == screen_heads.NETS
     assert abs(metrics.auroc(asked.labels, log_odds) - 0.5) < 0.08
-    seen = np.mean([screen_nets.log_odds(net, columns) for net in nets], axis=0)
-    assert metrics.auroc(asked.labels, seen) > 0.7
+    nets = np.mean([screen_nets.log_odds(net, columns) for net in found.nets], axis=0)
+    trees = screen_trees.log_odds(found.trees, columns)
+    for seen in (nets, trees, together([nets, trees])):
+        assert metrics.auroc(asked.labels, seen) > 0.7
