@@ -4,7 +4,8 @@ For every split a share of each line's perturbations is held out (drawn line by 
 perturbation may be known from other lines, as in PerturbQA), the model is trained on the other rows
 by the same code as ``soft-verifier train screen``, written, opened, and asked for p of the held-out
 rows. Printed per line: PerturbQA's per-gene AUROC for DE and DIR, the same with perturbations
-shuffled, ECE, per-gene AUROC of the fifth of the rows with the largest |lift| (and how many
+shuffled, ECE beside what rows as few would show of a p that is never wrong (labels drawn by p
+itself), per-gene AUROC of the fifth of the rows with the largest |lift| (and how many
 readouts that rests on), and what the training took.
 
     python benchmarks/screen.py --perturbqa perturbqa/ --graphs graphs/ --splits 3 [--within-line]
@@ -35,6 +36,7 @@ from worldmodels.perturbation.screen_rows import RELATIONS, Rows
 
 COVERAGE = 0.2
 SHUFFLES = 5
+DRAWS = 20
 
 
 def main() -> None:
@@ -145,6 +147,9 @@ def _figures(model: Screen, rows: Rows, relation: str, line: int) -> dict[str, f
         "shuffled": float(np.mean(shuffled)),
         "blind": metrics.per_gene_auroc(readouts, labels, p0),
         "ece": calibration.ece(p, labels),
+        "ece_drawn": float(
+            np.mean([calibration.ece(p, rng.random(len(p)) < p) for _ in range(DRAWS)])
+        ),
         "auroc_20": float(np.nanmean(kept)),
         "readouts_20": float(np.sum(~np.isnan(kept))),
     }
@@ -164,10 +169,12 @@ def _ask(model, relation, line, names, part):
 
 def _show(done: list[dict]) -> None:
     print(f"\n{len(done)} splits; mean ± sd over splits")
-    print(f"{'':24}{'per-gene AUROC':>16}{'shuffled':>16}{'ECE':>16}{'AUROC at 20 %':>16}")
+    print(
+        f"{'':24}{'per-gene AUROC':>16}{'shuffled':>16}{'ECE':>16}{'… drawn':>16}{'AUROC at 20 %':>16}"
+    )
     for name in done[0]["figures"]:
         cells = []
-        for figure in ("auroc", "shuffled", "ece", "auroc_20"):
+        for figure in ("auroc", "shuffled", "ece", "ece_drawn", "auroc_20"):
             each = [one["figures"][name][figure] for one in done]
             spread = np.std(each, ddof=int(len(each) > 1))
             cells.append(f"{np.mean(each):.3f} ± {spread:.3f}".rjust(16))
