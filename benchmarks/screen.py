@@ -169,9 +169,8 @@ def _ask(model, relation, line, names, part):
 
 def _show(done: list[dict]) -> None:
     print(f"\n{len(done)} splits; mean ± sd over splits")
-    print(
-        f"{'':24}{'per-gene AUROC':>16}{'shuffled':>16}{'ECE':>16}{'… drawn':>16}{'AUROC at 20 %':>16}"
-    )
+    heads = ("per-gene AUROC", "shuffled", "ECE", "… drawn", "AUROC at 20 %")
+    print(f"{'':24}{''.join(head.rjust(16) for head in heads)}")
     for name in done[0]["figures"]:
         cells = []
         for figure in ("auroc", "shuffled", "ece", "ece_drawn", "auroc_20"):
