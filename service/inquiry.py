@@ -7,7 +7,7 @@ thread await; where every model computes in the loop, nothing does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from time import perf_counter
 
 from service.batcher import Hosted
@@ -55,7 +55,7 @@ class Inquiry:
 
     async def verdicts(
         self,
-        plans: Iterable[tuple[Query, ...]],
+        plans: Sequence[tuple[Query, ...]],
         deadline: float,
         priority: Priority = Priority.TRAIN,
     ) -> dict[Query, Verdict]:
@@ -64,7 +64,8 @@ class Inquiry:
         verdicts: dict[Query, Verdict] = {}
         missing: list[_Asked] = []
         hits = 0
-        for query in dict.fromkeys(query for plan in plans for query in plan):
+        different = {id(plan): plan for plan in plans}.values()  # groups share theirs
+        for query in dict.fromkeys(query for plan in different for query in plan):
             hosted = self.models.route(query.model, query.relation, query.context)
             if hosted is None:
                 verdicts[query] = self._unanswerable(query)

@@ -22,6 +22,7 @@ from service.errors import Conflict, DeadlineExceeded, NotFound, TooLarge, neare
 from service.inquiry import Inquiry
 from service.metrics import Metrics, splits_of
 from service.models import ServedModels
+from service.questions import Questions
 from service.remarks import unannotated, unfinished, without_opinion
 from service.requests import NO_CONTEXT, BadItem, Priority, RunContext, priority_of, refuse_labels
 from service.rewards.core import Answer, Finding, Item, Query, Reason, Result, Work
@@ -213,7 +214,6 @@ class Pipeline:
         self._refuse_endless(items)
         refuse_labels(context, request_id)
         metrics = self.metrics
-
         started = perf_counter()
         answers, plans, faults = self._read(profile, items)
         extracted = perf_counter()
@@ -296,7 +296,7 @@ class Pipeline:
         answers: list[Answer] = []
         plans: list[tuple[Query, ...]] = []
         faults: dict[int, Result] = {}
-        nothing = Answer(Reason.BAD_ITEM)
+        nothing, questions = Answer(Reason.BAD_ITEM), Questions(profile)
         for i, item in enumerate(items):
             if isinstance(item, BadItem):
                 faults[i] = profile.failed(item.id, Reason.BAD_ITEM, item.message)
@@ -305,7 +305,7 @@ class Pipeline:
             else:
                 answer = profile.read(item)
                 answers.append(answer)
-                plans.append(profile.queries(item) if answer.reason is Reason.OK else ())
+                plans.append(questions.of(item) if answer.reason is Reason.OK else ())
                 continue
             answers.append(nothing)
             plans.append(())
