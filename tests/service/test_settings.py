@@ -6,7 +6,9 @@ import pytest
 from pydantic import BaseModel
 
 from service import settings
+from service.control import BEAT_S
 from service.errors import StartupFault
+from service.process_settings import LEAST_HANG_S
 
 
 def load(tmp_path: Path, text: str, **overrides: object) -> settings.Settings:
@@ -80,6 +82,10 @@ FAULTS = {
     "no budget": ("[work]\nbudget_ms = 0", "work.budget_ms: Input should be greater than"),
     "wrong type": ("[limits]\nmax_items = 'many'", "limits.max_items: Input should be a valid int"),
     "out of range": ("[limits]\nmax_items = 0", "limits.max_items: Input should be greater than"),
+    "a hang of less than a beat": (
+        "[processes]\nhang_s = 0.5",
+        "processes.hang_s: Value error, should be 0 (never) or at least 3",
+    ),
     "no choice": ("[batching]\n[[models]]\nrun = 'x'", "models.0.run: Input should be 'auto'"),
     "not TOML": ("[server", "cannot be read"),
 }
@@ -90,6 +96,12 @@ def test_a_fault_names_the_key(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(StartupFault) as refused:
         load(tmp_path, text)
     assert says in refused.value.message
+
+
+@pytest.mark.parametrize("hang_s", [0, LEAST_HANG_S])
+def test_who_is_well_is_never_taken_to_hang(tmp_path: Path, hang_s: float) -> None:
+    assert load(tmp_path, f"[processes]\nhang_s = {hang_s}").processes.hang_s == hang_s
+    assert LEAST_HANG_S >= 3 * BEAT_S
 
 
 def test_a_variable_of_no_section_is_refused(
