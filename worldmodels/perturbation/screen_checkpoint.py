@@ -38,12 +38,6 @@ HEADS: Final = "heads.json"
 PERTURBATIONS: Final = "perturbations.json"
 _KEYS: Final = ("keys_de", "keys_dir")
 _FEATURES: Final = "features."
-_TREES: Final = {
-    "base": np.float32,
-    "feature": np.int32,
-    "threshold": np.float32,
-    "leaf": np.float32,
-}
 
 
 class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
