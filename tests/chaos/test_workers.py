@@ -113,5 +113,7 @@ def test_a_question_that_kills_its_host_costs_half_of_its_batch_and_two_hosts(
     ).json()
     assert [p is None for p in answer["p"]] == [False] * 32 + [True] * 32
     assert set(answer["status"][32:]) == {"MODEL_ERROR"}
+    died = "a process died"
+    wait_until(lambda: crew.log().count(died) == lines + 2, 10, "the second death is not seen")
     wait_until(lambda: ready(crew, "model host", 1, 0), 60, "not replaced")
-    assert crew.log().count("a process died") == lines + 2
+    assert crew.log().count(died) == lines + 2
