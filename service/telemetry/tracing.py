@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 Attributes = dict[str, str | int | float | bool]
 PREFIX: Final = "softverifier"
+MOST_STATE: Final = 512
+"""Characters of a client's ``tracestate`` that go on to other servers, as W3C Trace Context wants
+at least: one that refuses longer headers would refuse the questions of all in the batch."""
 
 
 class _Noted(NamedTuple):
@@ -56,12 +59,14 @@ class Trace:
 
     @property
     def headers(self) -> Headers:
-        """By which another server goes on with it."""
+        """By which another server goes on with it; without a ``tracestate`` that is too long."""
         from opentelemetry import trace
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         carrier: dict[str, str] = {}
         TraceContextTextMapPropagator().inject(carrier, trace.set_span_in_context(self._span))
+        if len(carrier.get("tracestate", "")) > MOST_STATE:
+            del carrier["tracestate"]
         return tuple(carrier.items())
 
     def note(self, name: str, began: float, seconds: float, **attributes: Any) -> None:

@@ -21,6 +21,10 @@ TRACED = """
 traces = true
 trace_ratio = 0.0
 """
+NARROW = """
+[connections]
+max_header_kb = 4
+"""
 FRONT = """
 [starter]
 enabled = false
@@ -69,7 +73,7 @@ def named(receiver: Receiver, name: str) -> Iterator[None]:
 def models(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("models")
     write_profiles(folder)
-    server = ServerProcess(folder, SETTINGS.replace('"20"', '"200"') + TRACED)
+    server = ServerProcess(folder, SETTINGS.replace('"20"', '"200"') + TRACED + NARROW)
     with named(receiver, "models"):
         server.start()
     yield server
@@ -105,7 +109,14 @@ def crew(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     server.stop()
 
 
-def ask(server: ServerProcess, trace_id: str, rows: int = 1, *, sampled: bool = True) -> None:
+def ask(
+    server: ServerProcess,
+    trace_id: str,
+    rows: int = 1,
+    *,
+    sampled: bool = True,
+    tracestate: str = "vendor=1",
+) -> None:
     """About genes that nobody has asked for: no server remembers the answer."""
     task = {"type": "perturbation.de", "gene": "B", "cell_line": "k562"}
     said = "<think>So it is.</think><answer>yes</answer>"
@@ -113,7 +124,7 @@ def ask(server: ServerProcess, trace_id: str, rows: int = 1, *, sampled: bool = 
              for i in range(rows)]  # fmt: skip
     headers = {
         "traceparent": f"00-{trace_id}-{SPAN}-{'01' if sampled else '00'}",
-        "tracestate": "vendor=1",
+        "tracestate": tracestate,
     }
     body: dict[str, Any] = {"profile": "slow", "items": items}
     answer = post(f"{server.url}/v1/score", json=body, headers=headers, timeout=60)
@@ -153,6 +164,16 @@ def test_a_trace_goes_on_on_the_server_of_a_remote_model(
     )
     below = [one for one in receiver.trace(trace_id) if one.parent_id == theirs.span_id]
     assert "model slow" in {one.name for one in below}
+
+
+def test_a_tracestate_that_is_too_long_to_go_on_costs_no_answer(
+    receiver: Receiver, front: ServerProcess
+) -> None:
+    """The other server would refuse the headers, and with them everybody's questions in a batch."""
+    trace_id = new_trace()
+    ask(front, trace_id, tracestate=",".join(f"{'k' * 200}{i}={'v' * 250}" for i in range(10)))
+    ours, theirs = requests(receiver, trace_id, 2)
+    assert (theirs.parent_id, theirs.tracestate) == (ours.span_id, "")
 
 
 def test_a_trace_goes_on_in_a_model_host(receiver: Receiver, crew: ServerProcess) -> None:
