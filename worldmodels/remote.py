@@ -240,10 +240,7 @@ class RemoteModel:
     def _back(self, seconds: float) -> bool:
         import grpc
 
-        try:
-            ready = grpc.channel_ready_future(self._channel)
-        except ValueError:  # closed, as who asks will be told
-            return True
+        ready = grpc.channel_ready_future(self._channel)
         try:
             ready.result(timeout=seconds)
         except grpc.FutureTimeoutError:
