@@ -86,7 +86,7 @@ def test_who_is_stopped_is_replaced_under_traffic(
             began = time.monotonic()
             wait_until(lambda: not alive(victim), 60, "it hangs for ever")
             recovery(f"{kind} stopped", time.monotonic() - began, f"to its end, hang_s {HANG_S}")
-            # killed is not yet reaped: until the parent sees it, the dead one still stands in its list
+            # killed is not yet reaped: the dead one stands in the list until the parent sees it
             wait_until(lambda: victim not in everybody(crew), 30, "it is not replaced")
             after = set(everybody(crew))
         recovery(f"{kind} stopped", time.monotonic() - began, "until another has its place")
